@@ -1,0 +1,200 @@
+// Package gobin reads Go executables: functions, their code, signatures, source
+// lines, and the few facts about the runtime that probes depend on. It is the
+// first step of the flow (see package instrument) and knows nothing of probes.
+package gobin
+
+import (
+	"debug/buildinfo"
+	"io"
+)
+
+// Arch is a processor architecture by its GOARCH name.
+type Arch string
+
+// AMD64 is the only architecture that is read so far.
+const AMD64 Arch = "amd64"
+
+// A File is an open Go executable. It is safe for concurrent reads, holds one
+// file descriptor, and reads lazily: opening it reads headers and the function
+// table, nothing else.
+type File struct {
+	// Path is the name that the file was opened by.
+	Path string
+	// Arch is the architecture of the code.
+	Arch Arch
+	// GoVersion is the version of the toolchain, such as "go1.26.8".
+	GoVersion string
+	// Info is the build information; never nil.
+	Info *buildinfo.BuildInfo
+	// BuildID is the GNU build ID in hexadecimal where there is one, else the
+	// Go build ID, else empty.
+	BuildID string
+	// PIE says that the executable is loaded at an address of the kernel's
+	// choice, so that run time addresses are link time addresses plus a bias.
+	PIE bool
+}
+
+// Open, OpenReader, Close, Functions, … are declared in their own files:
+//
+//	func Open(path string) (*File, error)
+//	func NewFile(r io.ReaderAt, path string) (*File, error)
+//	func (f *File) Close() error
+//	func (f *File) Functions() []Function                        // ascending by Entry
+//	func (f *File) Body(fn *Function) (*Body, error)              // decoded code
+//	func (f *File) Signature(fn *Function) (*Signature, error)    // ErrNoDWARF
+//	func (f *File) Line(fn *Function) (file string, line int)     // declaration
+//	func (f *File) Offset(addr uint64) (offset uint64, ok bool)   // file offset of a link time address
+//	func (f *File) ReadAddr(p []byte, addr uint64) error          // file contents at a link time address
+//	func (f *File) ReadOnly(addr uint64) bool                     // in a segment that is never written
+//	func (f *File) Runtime() (Runtime, error)                     // offsets in g, TLS
+//	func (f *File) TypeName(addr uint64) (string, error)          // of an abi.Type at a link time address
+var _ io.ReaderAt
+
+// A Function is one function of the executable, identified by its entry: names
+// are not unique before Go 1.21.
+type Function struct {
+	// Entry and End bound the code, as link time addresses.
+	Entry, End uint64
+	// Symbol is the raw name in the function table (`main.Map[go.shape.int]`,
+	// `gopkg.in/yaml%2ev3.Marshal`).
+	Symbol string
+	// Name is the name as tracebacks print it (`main.Map[...]`,
+	// `gopkg.in/yaml.v3.Marshal`).
+	Name string
+	// Package is the unescaped import path of the function's package.
+	Package string
+	// Assembly says that the body was written in assembly: it follows ABI0 and
+	// does not keep g in its register.
+	Assembly bool
+	// SPWrite says that the body changes the stack pointer in a way that the
+	// function table does not describe.
+	SPWrite bool
+	// FIPS says that the body lies in the text that a FIPS 140 self-check
+	// hashes (crypto/internal/fips140/check): it must never be changed.
+	FIPS bool
+	// Wrapper says that the compiler made the function (a method wrapper, an
+	// ABI wrapper): FuncID_wrapper in the function table.
+	Wrapper bool
+
+	index int // in the function table
+}
+
+// A Kind is what an instruction does to the flow of control.
+type Kind uint8
+
+// Kinds of instructions. Everything that matters neither to an entry nor to an
+// exit is Plain.
+const (
+	Plain        Kind = iota
+	PushFrame         // PUSHQ BP
+	Return            // RET
+	Jump              // unconditional, to Target
+	CondJump          // conditional, to Target
+	JumpRegister      // to an address in a register: leaves the function
+	JumpMemory        // to an address in memory: a jump table, or leaves assembly
+	Call              // to Target
+	CallIndirect      // to an address in a register or in memory
+	Nop
+	Trap // UD2, INT3: not reached, padding
+)
+
+// An Instruction is one decoded instruction.
+type Instruction struct {
+	// Addr is the link time address.
+	Addr uint64
+	// Bytes are the instruction's own bytes.
+	Bytes []byte
+	Kind  Kind
+	// Target is the address that a Jump, CondJump or Call leads to.
+	Target uint64
+	// Emulated says that the kernel emulates the instruction when it carries a
+	// uprobe, rather than single-stepping it (arch/x86/kernel/uprobes.c).
+	Emulated bool
+	// Refused is why the kernel refuses a uprobe on the instruction (a LOCK
+	// prefix, a privileged opcode, …); empty where it takes one.
+	Refused string
+}
+
+// A Body is the code of a function, decoded from its first byte to its last.
+type Body struct {
+	Instructions []Instruction
+	// Undecoded is the address of the first byte that could not be decoded, or
+	// 0. Nothing behind it is in Instructions: resynchronising would find
+	// instructions inside others.
+	Undecoded uint64
+}
+
+// A Runtime holds what probes need to know of the Go runtime inside the executable.
+type Runtime struct {
+	// GoidOffset is the offset of runtime.g.goid in bytes.
+	GoidOffset uint64
+	// StackHiOffset is the offset of runtime.g.stack.hi in bytes.
+	StackHiOffset uint64
+	// TLSOffset is where g lies, relative to the thread pointer (FS base).
+	TLSOffset int64
+	// Source says where the offsets come from: "dwarf" or "table".
+	Source string
+}
+
+// A Signature is a function's parameters and results in the order of the
+// declaration, the receiver first.
+type Signature struct {
+	Params, Results []Param
+	// Dictionary says that the function is a shape-stenciled generic body: a
+	// hidden pointer to its dictionary is passed before the first parameter,
+	// behind a receiver.
+	Dictionary bool
+}
+
+// A Param is a parameter, a receiver or a result.
+type Param struct {
+	Name string // empty where it is unnamed or blank
+	Type *Type
+}
+
+// A Type is as much of a Go type as its layout and its values need.
+type Type struct {
+	// Name is the type as Go writes it, such as `[]main.Item` or `*os.File`.
+	Name string
+	Kind TypeKind
+	// Size and Align are in bytes.
+	Size, Align int64
+	// Elem is the element of a Pointer, Array or Slice, where it is known.
+	Elem *Type
+	// Len is the length of an Array.
+	Len int64
+	// Fields are those of a Struct.
+	Fields []Field
+	// Error says that the type is the interface `error`.
+	Error bool
+}
+
+// A Field is one field of a struct.
+type Field struct {
+	Name   string
+	Offset int64
+	Type   *Type
+}
+
+// A TypeKind is the kind of a Type, as ABIInternal and captures tell them apart.
+type TypeKind uint8
+
+// Kinds of types.
+const (
+	Invalid TypeKind = iota
+	Bool
+	Int  // signed integers of any size
+	Uint // unsigned integers of any size, uintptr
+	Float
+	Complex
+	Pointer // also unsafe.Pointer
+	String
+	Slice
+	Array
+	Struct
+	Interface      // two words: itab and data
+	EmptyInterface // two words: type and data
+	Map
+	Chan
+	Func
+)

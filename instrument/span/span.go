@@ -1,0 +1,115 @@
+// Package span turns the kernel's events into spans: names, times, values,
+// status, trees. It owns the type Span, which is all that exporters know.
+package span
+
+import "time"
+
+// A TraceID identifies a trace, as OpenTelemetry has it. The zero value is invalid.
+type TraceID [16]byte
+
+// An ID identifies a span, as OpenTelemetry has it. The zero value is invalid.
+type ID [8]byte
+
+// A Span is one call of a traced function. Spans are never changed once they
+// are handed to an exporter, and may be kept.
+type Span struct {
+	Resource *Resource
+	Function *Function
+
+	TraceID TraceID
+	ID      ID
+	// Parent is the zero ID for a root.
+	Parent ID
+
+	// Start and End are wall clock times whose difference is that of the
+	// monotonic clock. End is zero for a call that has begun and not ended: only
+	// outputs that ask for live calls see such a span, once, before the ended
+	// one with the same ID.
+	Start, End time.Time
+
+	// Goroutine is the runtime's goid (0 for a thread's own stack), Thread the
+	// kernel's thread id at entry, as the target's PID namespace does not know it.
+	Goroutine uint64
+	Thread    uint32
+	// Level is the number of traced calls that were open on the goroutine when
+	// this one began.
+	Level int
+
+	// Args and Results are what was captured, in the order of the declaration.
+	// Values says that the signature is known, so that none is missing.
+	Args, Results []Value
+	Values        bool
+	// Unavailable, Truncated and Redacted say what is missing and why, in the
+	// form of the attributes of the same names ("arg.x: float in a register").
+	Unavailable, Truncated, Redacted []string
+
+	// Error is set where the last result is a non-nil error.
+	Error *Error
+	// Incomplete is empty where the function returned.
+	Incomplete Incomplete
+}
+
+// Duration is End minus Start by the monotonic clock.
+func (s *Span) Duration() time.Duration { return s.End.Sub(s.Start) }
+
+// A Value is one captured argument or result.
+type Value struct {
+	// Name is the name in the source, or the index where it has none.
+	Name string
+	// Value is an int64, a uint64 (only above the int64 range), a bool, a
+	// string, a Pointer, an *Error, or nil for one that was not captured.
+	// A nil error is an (*Error)(nil).
+	Value any
+	// Note is why there is no Value, or what is missing of it ("float in a
+	// register", "redacted", "128 of 4096 bytes").
+	Note string
+}
+
+// A Pointer is an address in the target, written in hexadecimal.
+type Pointer uint64
+
+// An Error is a captured non-nil error.
+type Error struct {
+	// Type is its dynamic type, such as "*fs.PathError".
+	Type string
+	// Message is empty where it could not be had without calling the target.
+	Message string
+}
+
+// Incomplete is why the end of a span is not a return.
+type Incomplete string
+
+// Reasons for an end that is no return.
+const (
+	// Unwound: a panic or runtime.Goexit ended the call, or its return was
+	// lost; noticed at the goroutine's next event.
+	Unwound     Incomplete = "unwound"
+	ProcessExit Incomplete = "process exit"
+	Detached    Incomplete = "detached"
+)
+
+// A Function is what spans of one function have in common.
+type Function struct {
+	// Name is the span's name: without the import path (`cart.(*Cart).Add`).
+	Name string
+	// FullName is the function as tracebacks print it.
+	FullName string
+	File     string
+	Line     int
+}
+
+// A Resource describes one process. Two spans are of the same process if and
+// only if their Resource pointers are equal.
+type Resource struct {
+	Attributes []Attribute
+	// PID is the process id as uspan sees it; Executable the base name.
+	PID        int
+	Executable string
+}
+
+// An Attribute is a key and a value of type int64, float64, bool, string or
+// []string.
+type Attribute struct {
+	Key   string
+	Value any
+}
