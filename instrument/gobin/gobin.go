@@ -5,7 +5,9 @@ package gobin
 
 import (
 	"debug/buildinfo"
+	"debug/elf"
 	"io"
+	"sync"
 )
 
 // Arch is a processor architecture by its GOARCH name.
@@ -16,7 +18,7 @@ const AMD64 Arch = "amd64"
 
 // A File is an open Go executable. It is safe for concurrent reads, holds one
 // file descriptor, and reads lazily: opening it reads headers and the function
-// table, nothing else.
+// table, nothing else. All addresses are link time addresses.
 type File struct {
 	// Path is the name that the file was opened by.
 	Path string
@@ -32,23 +34,19 @@ type File struct {
 	// PIE says that the executable is loaded at an address of the kernel's
 	// choice, so that run time addresses are link time addresses plus a bias.
 	PIE bool
-}
 
-// Open, OpenReader, Close, Functions, … are declared in their own files:
-//
-//	func Open(path string) (*File, error)
-//	func NewFile(r io.ReaderAt, path string) (*File, error)
-//	func (f *File) Close() error
-//	func (f *File) Functions() []Function                        // ascending by Entry
-//	func (f *File) Body(fn *Function) (*Body, error)              // decoded code
-//	func (f *File) Signature(fn *Function) (*Signature, error)    // ErrNoDWARF
-//	func (f *File) Line(fn *Function) (file string, line int)     // declaration
-//	func (f *File) Offset(addr uint64) (offset uint64, ok bool)   // file offset of a link time address
-//	func (f *File) ReadAddr(p []byte, addr uint64) error          // file contents at a link time address
-//	func (f *File) ReadOnly(addr uint64) bool                     // in a segment that is never written
-//	func (f *File) Runtime() (Runtime, error)                     // offsets in g, TLS
-//	func (f *File) TypeName(addr uint64) (string, error)          // of an abi.Type at a link time address
-var _ io.ReaderAt
+	elf      *elf.File
+	reader   io.ReaderAt
+	size     int64     // of the file, in bytes
+	closer   io.Closer // nil where the caller owns the reader
+	minor    int       // of the Go version: 26 in go1.26.8
+	segments []segment
+	table    table
+	funcs    []Function
+	module   lazy[moduledata]
+	debug    lazy[*debugInfo]
+	closed   sync.Once
+}
 
 // A Function is one function of the executable, identified by its entry: names
 // are not unique before Go 1.21.
@@ -76,7 +74,7 @@ type Function struct {
 	// ABI wrapper): FuncID_wrapper in the function table.
 	Wrapper bool
 
-	index int // in the function table
+	record uint32 // offset of its _func in the function table
 }
 
 // A Kind is what an instruction does to the flow of control.
@@ -117,6 +115,7 @@ type Instruction struct {
 
 // A Body is the code of a function, decoded from its first byte to its last.
 type Body struct {
+	// Instructions end before the INT3s that fill the gap to the next function.
 	Instructions []Instruction
 	// Undecoded is the address of the first byte that could not be decoded, or
 	// 0. Nothing behind it is in Instructions: resynchronising would find

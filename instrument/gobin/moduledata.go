@@ -1,0 +1,102 @@
+package gobin
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// moduledata is what is needed of runtime.firstmoduledata
+// (src/runtime/symtab.go).
+type moduledata struct {
+	addr  uint64
+	text  uint64
+	types span // zero where the layout of this Go version is not known
+}
+
+// Offsets in runtime.moduledata: the same from Go 1.20 to 1.27, but for etypes.
+const (
+	moduleSize  = 320 // as far as it is read
+	moduleText  = 176
+	moduleEtext = 184
+	moduleTypes = 296
+)
+
+// moduleEtypes is the offset of moduledata.etypes by minor version of Go.
+func moduleEtypes(minor int) (int, bool) {
+	switch {
+	case minor >= 21 && minor <= 26:
+		return 304, true
+	case minor == 27:
+		return 312, true // typedesclen came between
+	}
+	return 0, false
+}
+
+// textStart is moduledata.text, by the address of the function table.
+func (f *File) textStart(table uint64) (uint64, error) {
+	m, err := f.module.load(func() (moduledata, error) { return f.findModule(table) })
+	return m.text, err
+}
+
+// findModule finds runtime.firstmoduledata: it has a section of its own from Go
+// 1.26 on; before, it lies in the data. Its first word is the address of the
+// function table.
+func (f *File) findModule(table uint64) (moduledata, error) {
+	if s, ok := f.section(".go.module"); ok {
+		return f.readModule(s.Addr, table)
+	}
+	var candidates []uint64
+	for _, name := range []string{".noptrdata", ".data", ".data.rel.ro"} {
+		s, ok := f.section(name)
+		if !ok {
+			continue
+		}
+		data, err := f.readRelocated(s.Addr, s.FileSize)
+		if err != nil {
+			return moduledata{}, err
+		}
+		word := binary.LittleEndian.AppendUint64(nil, table)
+		for at := 0; ; {
+			i := bytes.Index(data[at:], word)
+			if i < 0 {
+				break
+			}
+			at += i
+			if (s.Addr+uint64(at))%8 == 0 {
+				candidates = append(candidates, s.Addr+uint64(at))
+			}
+			at++
+		}
+	}
+	problem := errors.New("no runtime.firstmoduledata in the data of the file")
+	for _, addr := range candidates {
+		m, err := f.readModule(addr, table)
+		if err == nil {
+			return m, nil
+		}
+		problem = err
+	}
+	return moduledata{}, problem
+}
+
+func (f *File) readModule(addr, table uint64) (moduledata, error) {
+	data, err := f.readRelocated(addr, moduleSize)
+	if err != nil {
+		return moduledata{}, fmt.Errorf("read runtime.firstmoduledata: %w", err)
+	}
+	word := func(at int) uint64 { return binary.LittleEndian.Uint64(data[at:]) }
+	m := moduledata{addr: addr, text: word(moduleText)}
+	code, ok := f.segment(m.text)
+	if word(0) != table || !ok || !code.executable || word(moduleEtext) < m.text {
+		return moduledata{}, fmt.Errorf("what lies at %#x is not runtime.firstmoduledata of %s", addr, f.GoVersion)
+	}
+	if at, ok := moduleEtypes(f.minor); ok {
+		types := span{word(moduleTypes), word(at)}
+		if s, ok := f.segment(types.start); ok && types.start <= types.end && types.end-s.addr <= s.size {
+			m.types = types
+		}
+	}
+	return m, nil
+}
