@@ -1,0 +1,82 @@
+package exporter
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// batching is how spans are queued and sent. OpenTelemetry's variables of the
+// batch span processor set it; the defaults are uspan's own where a whole
+// program's calls need more than a few instrumented ones.
+type batching struct {
+	// delay is how long a span waits for company: OTEL_BSP_SCHEDULE_DELAY,
+	// 1 s instead of the specification's 5 s.
+	delay time.Duration
+	// maxQueue is how many spans are kept, those being sent included:
+	// OTEL_BSP_MAX_QUEUE_SIZE, 65,536 instead of 2,048. A queued span takes
+	// about 1 KiB.
+	maxQueue int
+	// maxBatch is how many are sent at once, if a message has room for them:
+	// OTEL_BSP_MAX_EXPORT_BATCH_SIZE, 2,048 instead of 512.
+	maxBatch int
+	// timeout bounds one attempt: OTEL_BSP_EXPORT_TIMEOUT, 30 s.
+	timeout time.Duration
+}
+
+// batchingFromEnvironment passes over values that make no sense with a
+// warning, as the specification wants it.
+func batchingFromEnvironment(warn func(string)) batching {
+	milliseconds := func(name string, otherwise time.Duration) time.Duration {
+		n := integer(warn, 0, int(otherwise/time.Millisecond), name)
+		return time.Duration(n) * time.Millisecond
+	}
+	b := batching{
+		delay:    milliseconds("OTEL_BSP_SCHEDULE_DELAY", time.Second),
+		maxQueue: integer(warn, 1, 65_536, "OTEL_BSP_MAX_QUEUE_SIZE"),
+		maxBatch: integer(warn, 1, 2048, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
+		timeout:  milliseconds("OTEL_BSP_EXPORT_TIMEOUT", 30*time.Second),
+	}
+	b.maxBatch = min(b.maxBatch, b.maxQueue)
+	return b
+}
+
+// limits bound the attributes of spans and events; those of resources have no
+// limit, by specification. A negative one is none.
+type limits struct {
+	// count is OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT, else
+	// OTEL_ATTRIBUTE_COUNT_LIMIT, else 128.
+	count int
+	// length is the longest string in characters:
+	// OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, else
+	// OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, else none.
+	length int
+}
+
+func limitsFromEnvironment(warn func(string)) limits {
+	return limits{
+		count: integer(warn, math.MinInt, 128,
+			"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"),
+		length: integer(warn, math.MinInt, -1,
+			"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
+	}
+}
+
+// integer is the value of the first of the named variables that is set to a
+// number of at least least, or otherwise.
+func integer(warn func(string), least, otherwise int, names ...string) int {
+	for _, name := range names {
+		text := strings.TrimSpace(os.Getenv(name))
+		if text == "" {
+			continue
+		}
+		if n, err := strconv.Atoi(text); err == nil && n >= least {
+			return n
+		}
+		warn(fmt.Sprintf("%s=%q is passed over: it is no number, or out of range", name, text))
+	}
+	return otherwise
+}
