@@ -1,0 +1,71 @@
+// Package bpf holds the kernel programs (C), the one event layout that they
+// share with uspan, and what bpf2go generates from them. Nothing here talks to
+// the kernel: loading and attaching is package attach's.
+package bpf
+
+import "github.com/cilium/ebpf"
+
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type value -type event_kind -type end_reason -type value_status -type capture_kind -type condition -type event_flags -type cookie_flags -type values_layout uspan uspan.bpf.c
+
+// The types of event.h and maps.h.
+type (
+	Event        = uspanEvent
+	Value        = uspanValue
+	Capture      = uspanCapture
+	Function     = uspanFunction
+	Binary       = uspanBinary
+	Counters     = uspanCounters
+	Goroutine    = uspanGoroutine
+	GoroutineKey = uspanGoroutineKey
+	Frame        = uspanFrame
+	FrameKey     = uspanFrameKey
+)
+
+// The constants of event.h and maps.h.
+const (
+	EventCall    = uint8(uspanEventKindEVENT_CALL)
+	EventBegin   = uint8(uspanEventKindEVENT_BEGIN)
+	EventProcess = uint8(uspanEventKindEVENT_PROCESS)
+
+	EventValuesLost = uint8(uspanEventFlagsEVENT_VALUES_LOST)
+
+	EndReturn  = uint8(uspanEndReasonEND_RETURN)
+	EndTail    = uint8(uspanEndReasonEND_TAIL)
+	EndUnwound = uint8(uspanEndReasonEND_UNWOUND)
+
+	ValueOK      = uint8(uspanValueStatusVALUE_OK)
+	ValueFault   = uint8(uspanValueStatusVALUE_FAULT)
+	ValueInvalid = uint8(uspanValueStatusVALUE_INVALID)
+	ValueNoRoom  = uint8(uspanValueStatusVALUE_NO_ROOM)
+
+	CaptureWord   = uint8(uspanCaptureKindCAPTURE_WORD)
+	CaptureString = uint8(uspanCaptureKindCAPTURE_STRING)
+	CaptureError  = uint8(uspanCaptureKindCAPTURE_ERROR)
+
+	CookieArgs    = uint64(uspanCookieFlagsCOOKIE_ARGS)
+	CookieResults = uint64(uspanCookieFlagsCOOKIE_RESULTS)
+	CookieThreadG = uint64(uspanCookieFlagsCOOKIE_THREAD_G)
+	CookieBoth    = uint64(uspanCookieFlagsCOOKIE_BOTH)
+	CookieTail    = uint64(uspanCookieFlagsCOOKIE_TAIL)
+	CookieNoAdopt = uint64(uspanCookieFlagsCOOKIE_NO_ADOPT)
+
+	ConditionAlways          = uint64(uspanConditionCONDITION_ALWAYS)
+	ConditionNotBelowOrEqual = uint64(uspanConditionCONDITION_NOT_BELOW_OR_EQUAL)
+
+	ValuesEvent = int(uspanValuesLayoutVALUES_EVENT)
+	ValuesBytes = int(uspanValuesLayoutVALUES_BYTES)
+)
+
+// Objects are the programs, maps and variables once they are loaded.
+type Objects = uspanObjects
+
+// Spec is the kernel side as it was compiled: nothing is loaded, and the
+// caller may change it.
+func Spec() (*ebpf.CollectionSpec, error) { return loadUspan() }
+
+// Cookie is what a site tells its program: see COOKIE_FUNCTION and the others
+// in event.h. spOffset is in bytes and a multiple of 8.
+func Cookie(function, binary int, flags, condition uint64, spOffset int32) uint64 {
+	return uint64(function)&0xffffff | uint64(binary)&0xfff<<24 | flags | condition&0xf<<44 |
+		uint64(int64(spOffset)/8)<<48
+}

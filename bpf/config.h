@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Settings, constant from the moment of loading: the verifier sees them as
+ * numbers and drops what they switch off.
+ */
+#pragma once
+
+/* Whether the begin of a call is an event, too. */
+const volatile bool live = false;
+
+/* Bytes of a captured string at most. */
+const volatile __u32 string_bytes = 128;
+
+/* Bytes of captured values in an event at most: the size of values.bytes. */
+const volatile __u32 values_bytes = 0;
+
+/* Bytes in the ring that wake its reader up. */
+const volatile __u32 wakeup_bytes = 0;
+
+/* The process whose signals are looked at: uspan itself. */
+const volatile __u32 self_tgid = 0;
+
+struct counters counted = {};
+
+static __always_inline void count(__u64 *counter)
+{
+	__sync_fetch_and_add(counter, 1);
+}

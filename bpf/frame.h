@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Open frames of goroutines. Two rules keep them right, whatever the target
+ * does:
+ *
+ *   an entry at depth d ends every open frame at depth d or deeper;
+ *   a return at depth d ends every open frame deeper than d.
+ *
+ * Frames that are ended so were unwound by a panic or by Goexit, or their
+ * return was lost. Only the thread that runs a goroutine touches its frames.
+ */
+#pragma once
+
+#define UNWIND_MAX 16384 /* frames that one event ends at most */
+
+/* Wakes the reader when enough has come together, not for every event. */
+static __always_inline __u64 wakeup(void)
+{
+	__u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+
+	return waiting - wakeup_bytes < 4096 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+/* Sends an event, with the values that `entry` holds for it, if any. */
+static __always_inline void send(struct event *event, struct values *entry)
+{
+	__u64 size = sizeof(*event);
+
+	if (entry) {
+		__u32 used = event->args + event->results;
+
+		if (used > values_bytes)
+			used = values_bytes;
+		entry->event = *event;
+		if (bpf_ringbuf_output(&events, &entry->event, size + used, wakeup()))
+			count(&counted.ring_full);
+		return;
+	}
+	if (bpf_ringbuf_output(&events, event, size, wakeup()))
+		count(&counted.ring_full);
+}
+
+/* Random and never 0, which OpenTelemetry has for "none". */
+static __always_inline __u64 new_id(void)
+{
+	__u64 id = (__u64)bpf_get_prandom_u32() << 32 | bpf_get_prandom_u32();
+
+	return id ? id : 1;
+}
+
+/* Where the goroutine is once a frame is gone. */
+static __always_inline void step_out(struct goroutine *goroutine, struct frame *frame)
+{
+	goroutine->context = frame->outer;
+	goroutine->depth = frame->outer_depth;
+	goroutine->level--;
+}
+
+struct unwinding {
+	struct goroutine *goroutine;
+	__u64 now;
+	__u64 depth; /* frames at this depth or deeper go */
+	struct frame_key key;
+};
+
+static long unwind_one(__u32 n, void *context)
+{
+	struct unwinding *unwinding = context;
+	struct goroutine *goroutine = unwinding->goroutine;
+	struct frame *frame;
+
+	if (!goroutine->level || goroutine->depth < unwinding->depth)
+		return 1;
+	unwinding->key.level = goroutine->level - 1;
+	frame = bpf_map_lookup_elem(&frames, &unwinding->key);
+	if (!frame) { /* cannot be: only this thread deletes them */
+		goroutine->level = 0;
+		return 1;
+	}
+	frame->event.end = unwinding->now;
+	frame->event.kind = EVENT_CALL;
+	frame->event.reason = END_UNWOUND;
+	send(&frame->event, bpf_map_lookup_elem(&values, &unwinding->key));
+	step_out(goroutine, frame);
+	bpf_map_delete_elem(&frames, &unwinding->key);
+	bpf_map_delete_elem(&values, &unwinding->key);
+	return 0;
+}
+
+/*
+ * Ends the frames at `depth` or deeper. False: too many, some are still open.
+ */
+static __always_inline bool unwind(struct goroutine *goroutine, struct hit *hit, __u64 depth)
+{
+	struct unwinding unwinding = {
+		.goroutine = goroutine,
+		.now = bpf_ktime_get_ns(),
+		.depth = depth,
+		.key = {.g = hit->g, .tgid = hit->tgid},
+	};
+
+	bpf_loop(UNWIND_MAX, unwind_one, &unwinding, 0);
+	if (!goroutine->level || goroutine->depth < depth)
+		return true;
+	count(&counted.left_open);
+	return false;
+}
+
+/* A call begins. */
+static __always_inline void push_frame(struct hit *hit, struct registers *r)
+{
+	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
+	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
+	struct frame_key frame_key = {.g = hit->g, .tgid = hit->tgid};
+	struct frame frame = {};
+	struct values *entry = NULL;
+
+	if (goroutine && goroutine->goid != hit->goid) {
+		/* the g belongs to another goroutine by now */
+		unwind(goroutine, hit, 0);
+		bpf_map_delete_elem(&goroutines, &key);
+		goroutine = NULL;
+	}
+	if (goroutine) {
+		if (goroutine->depth >= hit->depth && !unwind(goroutine, hit, hit->depth))
+			goroutine->context.span = 0; /* a parent that is not known is none */
+	} else {
+		struct goroutine fresh = {.goid = hit->goid};
+
+		if (bpf_map_update_elem(&goroutines, &key, &fresh, BPF_ANY)) {
+			count(&counted.goroutines_full);
+			return;
+		}
+		goroutine = bpf_map_lookup_elem(&goroutines, &key);
+		if (!goroutine)
+			return;
+	}
+
+	frame.event.function = COOKIE_FUNCTION(hit->cookie);
+	frame.event.level = goroutine->level;
+	frame.event.tgid = hit->tgid;
+	frame.event.tid = hit->tid;
+	frame.event.goid = hit->goid;
+	frame.event.span = new_id();
+	frame.event.parent = goroutine->context.span;
+	if (frame.event.parent) {
+		frame.event.trace[0] = goroutine->context.trace[0];
+		frame.event.trace[1] = goroutine->context.trace[1];
+	} else {
+		frame.event.trace[0] = new_id();
+		frame.event.trace[1] = new_id();
+	}
+	frame.depth = hit->depth;
+	frame.outer_depth = goroutine->depth;
+	frame.outer = goroutine->context;
+
+	frame_key.level = goroutine->level;
+	if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
+		long size = read_args(hit, &frame_key, r);
+
+		if (size < 0) {
+			count(&counted.values_full);
+			frame.event.flags |= EVENT_VALUES_LOST;
+		} else {
+			frame.event.args = size;
+			if (live)
+				entry = bpf_map_lookup_elem(&values, &frame_key);
+		}
+	}
+	frame.event.start = bpf_ktime_get_ns();
+	if (bpf_map_update_elem(&frames, &frame_key, &frame, BPF_ANY)) {
+		count(&counted.frames_full);
+		if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS))
+			bpf_map_delete_elem(&values, &frame_key);
+		if (!goroutine->level)
+			bpf_map_delete_elem(&goroutines, &key);
+		return;
+	}
+	if (live) {
+		frame.event.kind = EVENT_BEGIN;
+		send(&frame.event, entry);
+	}
+	goroutine->level++;
+	goroutine->depth = hit->depth;
+	goroutine->context.trace[0] = frame.event.trace[0];
+	goroutine->context.trace[1] = frame.event.trace[1];
+	goroutine->context.span = hit->cookie & COOKIE_NO_ADOPT ? 0 : frame.event.span;
+}
+
+/* A call ends: by its return, or by jumping away. */
+static __always_inline void pop_frame(struct hit *hit, struct registers *r)
+{
+	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
+	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
+	struct frame_key frame_key = {.g = hit->g, .tgid = hit->tgid};
+	struct values *entry = NULL;
+	struct frame *frame;
+
+	if (!goroutine) {
+		count(&counted.unpaired);
+		return;
+	}
+	if (goroutine->goid != hit->goid) {
+		unwind(goroutine, hit, 0);
+		goto unpaired;
+	}
+	if (goroutine->depth > hit->depth)
+		unwind(goroutine, hit, hit->depth + 1);
+	if (!goroutine->level || goroutine->depth != hit->depth)
+		goto unpaired;
+	frame_key.level = goroutine->level - 1;
+	frame = bpf_map_lookup_elem(&frames, &frame_key);
+	if (!frame || frame->event.function != COOKIE_FUNCTION(hit->cookie)) {
+		/* the frame at this depth is another function's */
+		unwind(goroutine, hit, hit->depth);
+		goto unpaired;
+	}
+
+	frame->event.end = hit->now;
+	frame->event.kind = EVENT_CALL;
+	frame->event.reason = hit->cookie & COOKIE_TAIL ? END_TAIL : END_RETURN;
+	if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
+		entry = bpf_map_lookup_elem(&values, &frame_key);
+		if (entry && hit->cookie & COOKIE_RESULTS && !(hit->cookie & COOKIE_TAIL))
+			frame->event.results = read_results(hit, entry, frame->event.args, r);
+	}
+	send(&frame->event, entry);
+	step_out(goroutine, frame);
+	bpf_map_delete_elem(&frames, &frame_key);
+	if (entry)
+		bpf_map_delete_elem(&values, &frame_key);
+	if (!goroutine->level)
+		bpf_map_delete_elem(&goroutines, &key);
+	return;
+
+unpaired:
+	count(&counted.unpaired);
+	if (!goroutine->level)
+		bpf_map_delete_elem(&goroutines, &key);
+}

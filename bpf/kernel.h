@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * As much of the kernel as the programs need: the registers of a user thread
+ * (fixed by the kernel's user ABI), and fields that CO-RE relocates.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_helpers.h>
+
+#define CORE __attribute__((preserve_access_index))
+
+struct task_struct;
+
+#if defined(__TARGET_ARCH_x86)
+
+/* struct pt_regs of arch/x86/include/uapi/asm/ptrace.h */
+struct registers {
+	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8;
+	__u64 ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
+};
+
+struct thread_struct {
+	unsigned long fsbase;
+} CORE;
+
+struct task_struct {
+	struct thread_struct thread;
+	int pid, tgid;
+} CORE;
+
+#define REGISTER_G(r) ((r)->r14)
+#define REGISTER_SP(r) ((r)->sp)
+#define THREAD_POINTER(task) ((task)->thread.fsbase)
+
+#define FLAG_CARRY (1 << 0)
+#define FLAG_ZERO (1 << 6)
+
+/* Whether the hit of a probe on a conditional jump counts. */
+static __always_inline bool condition_holds(struct registers *r, __u32 condition)
+{
+	if (condition == CONDITION_NOT_BELOW_OR_EQUAL)
+		return !(r->flags & (FLAG_CARRY | FLAG_ZERO));
+	return true;
+}
+
+/* The integer argument registers of ABIInternal, in order. */
+static __always_inline void copy_arguments(__u64 *to, struct registers *r)
+{
+	to[0] = r->ax;
+	to[1] = r->bx;
+	to[2] = r->cx;
+	to[3] = r->di;
+	to[4] = r->si;
+	to[5] = r->r8;
+	to[6] = r->r9;
+	to[7] = r->r10;
+	to[8] = r->r11;
+}
+
+#elif defined(__TARGET_ARCH_arm64)
+
+/* struct user_pt_regs of arch/arm64/include/uapi/asm/ptrace.h */
+struct registers {
+	__u64 x[31];
+	__u64 sp, pc, pstate;
+};
+
+struct thread_uw {
+	unsigned long tp_value;
+} CORE;
+
+struct thread_struct {
+	struct thread_uw uw;
+} CORE;
+
+struct task_struct {
+	struct thread_struct thread;
+	int pid, tgid;
+} CORE;
+
+#define REGISTER_G(r) ((r)->x[28])
+#define REGISTER_SP(r) ((r)->sp)
+#define THREAD_POINTER(task) ((task)->thread.uw.tp_value)
+
+#define FLAG_CARRY (1U << 29)
+#define FLAG_ZERO (1U << 30)
+
+/* Whether the hit of a probe on a conditional jump counts. */
+static __always_inline bool condition_holds(struct registers *r, __u32 condition)
+{
+	if (condition == CONDITION_NOT_BELOW_OR_EQUAL)
+		return (r->pstate & (FLAG_CARRY | FLAG_ZERO)) == FLAG_CARRY;
+	return true;
+}
+
+/* The integer argument registers of ABIInternal, in order. */
+static __always_inline void copy_arguments(__u64 *to, struct registers *r)
+{
+#pragma unroll
+	for (int i = 0; i < 16; i++)
+		to[i] = r->x[i];
+}
+
+#else
+#error "unknown architecture: see kernel.h"
+#endif

@@ -1,0 +1,241 @@
+// Package attach puts plans into the kernel and reads events back: it owns every
+// kernel object that uspan makes. Linux 6.6 or later (uprobe_multi links).
+package attach
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/uspan/uspan/bpf"
+	"github.com/uspan/uspan/instrument/plan"
+)
+
+// Options are the settings of a Session.
+type Options struct {
+	// Live makes the begin of each call an event, too.
+	Live bool
+	// StringBytes bounds a captured string, in bytes. 0: 128.
+	StringBytes int
+	// RingBytes is the size of the ring buffer; a power of two. 0: 8 MiB.
+	RingBytes int
+	// Frames and Goroutines bound the open calls, and the goroutines that have
+	// some, at any moment. 0: 262,144 and 65,536.
+	Frames, Goroutines int
+}
+
+// A Session is a set of plans in the kernel. Its methods may be called from one
+// goroutine at a time, Read beside them from another.
+type Session struct {
+	objects bpf.Objects
+	ring    *ringbuf.Reader
+	record  ringbuf.Record
+	plans   []*plan.Plan
+	base    []int // of each plan's functions among all of them
+	enter   []link.Link
+	leave   []link.Link
+	signals link.Link
+}
+
+// flushInterval is how long an event waits in the ring at most.
+const flushInterval = 100 * time.Millisecond
+
+// NewSession loads the programs for plans; nothing is attached yet. The
+// function of an event is an index into the functions of all plans, in order.
+func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
+	if options.StringBytes == 0 {
+		options.StringBytes = 128
+	}
+	if options.RingBytes == 0 {
+		options.RingBytes = 8 << 20
+	}
+	if options.Frames == 0 {
+		options.Frames = 1 << 18
+	}
+	if options.Goroutines == 0 {
+		options.Goroutines = 1 << 16
+	}
+	tables := newTables(plans, options)
+	spec, err := bpf.Spec()
+	if err != nil {
+		return nil, fmt.Errorf("load the BPF programs: %w", err)
+	}
+	if err := tables.configure(spec, options); err != nil {
+		return nil, fmt.Errorf("configure the BPF programs: %w", err)
+	}
+	session := &Session{plans: plans, base: tables.base}
+	if err := spec.LoadAndAssign(&session.objects, nil); err != nil {
+		return nil, loadError(err)
+	}
+	if err := tables.write(&session.objects); err != nil {
+		return nil, errors.Join(fmt.Errorf("fill the BPF maps: %w", err), session.Close())
+	}
+	session.ring, err = ringbuf.NewReader(session.objects.Events)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), session.Close())
+	}
+	session.ring.SetDeadline(time.Now().Add(flushInterval))
+	return session, nil
+}
+
+// loadError says what a failure to load means and what can be done.
+func loadError(err error) error {
+	if errors.Is(err, os.ErrPermission) && !errors.As(err, new(*ebpf.VerifierError)) {
+		return fmt.Errorf("load the BPF programs: %w: run uspan as root (sudo), "+
+			"or give it CAP_BPF and CAP_PERFMON", err)
+	}
+	if features.HaveBPFLinkUprobeMulti() != nil {
+		return unsupported(err)
+	}
+	return fmt.Errorf("load the BPF programs: %w", err)
+}
+
+func unsupported(err error) error {
+	return fmt.Errorf("this kernel has no uprobe_multi links: Linux 6.6 or later is needed: %w", err)
+}
+
+// Watch makes the events of a process come: without it, only processes of
+// executables that are attached with every are targets.
+func (s *Session) Watch(pid int) error {
+	if err := s.objects.Processes.Put(uint32(pid), uint32(1)); err != nil {
+		return fmt.Errorf("watch process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// Forget ends Watch, or what the kernel knows of a process that has ended.
+func (s *Session) Forget(pid int) error {
+	err := s.objects.Processes.Delete(uint32(pid))
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("forget process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// Attach places the probes of the plan with that index into the executable that
+// file is; its bytes are compared with the plan's. Functions that the kernel
+// refuses come back as skipped; no function left is an error. With every, all
+// processes of the executable become targets, now and later.
+func (s *Session) Attach(index int, file *os.File, every bool) ([]plan.Skipped, error) {
+	p := s.plans[index]
+	functions, skipped := verify(p, file)
+	binary := binaryOf(p, every)
+	if err := s.objects.Binaries.Put(uint32(index), binary); err != nil {
+		return nil, fmt.Errorf("attach %s: %w", p.File.Path, err)
+	}
+
+	// The kernel takes the path of the open file: nothing can come between the
+	// bytes that were compared and the file that is probed.
+	executable, err := link.OpenExecutable(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("attach %s: %w", p.File.Path, err)
+	}
+	a := attaching{session: s, executable: executable, plan: index}
+	for len(functions) > 0 {
+		// Exits first: a call that is seen to begin must be seen to end.
+		leave, refused, err := a.attach(s.objects.Leave, functions, exits)
+		if err != nil {
+			return skipped, fmt.Errorf("attach %s: %w", p.File.Path, err)
+		}
+		if len(refused) == 0 {
+			var enter link.Link
+			enter, refused, err = a.attach(s.objects.Enter, functions, entries)
+			if err != nil {
+				closeLink(leave)
+				return skipped, fmt.Errorf("attach %s: %w", p.File.Path, err)
+			}
+			if len(refused) == 0 {
+				if leave != nil {
+					s.leave = append(s.leave, leave)
+				}
+				s.enter = append(s.enter, enter)
+				return skipped, nil
+			}
+		}
+		closeLink(leave)
+		functions = slices.DeleteFunc(functions, func(i int) bool {
+			reason, no := refused[i]
+			if no {
+				skipped = append(skipped, plan.Skipped{Function: p.Functions[i].Function, Reason: reason})
+			}
+			return no
+		})
+	}
+	return skipped, fmt.Errorf("attach %s: no function can be traced: %s", p.File.Path, skipped[0].Reason)
+}
+
+// ErrIdle is Read's answer when there are no events.
+var ErrIdle = errors.New("no events")
+
+// Read returns the next event; its Values are good until the next Read. It
+// waits for events, and answers ErrIdle when it has waited for 100 ms or was
+// woken by Wake and the ring is empty; os.ErrClosed after Close.
+func (s *Session) Read() (bpf.Record, error) {
+	err := s.ring.ReadInto(&s.record)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
+		s.ring.SetDeadline(time.Now().Add(flushInterval))
+		return bpf.Record{}, ErrIdle
+	case err != nil:
+		return bpf.Record{}, err
+	}
+	return bpf.ParseRecord(s.record.RawSample)
+}
+
+// Wake makes a Read that waits return. It may be called from any goroutine.
+func (s *Session) Wake() error { return s.ring.Flush() }
+
+// Waiting is how many bytes of events wait in the ring, and RecordBytes how many
+// of them the last Read took.
+func (s *Session) Waiting() int     { return s.ring.AvailableBytes() }
+func (s *Session) RecordBytes() int { return ringHeader + (len(s.record.RawSample)+7)&^7 }
+
+// ringHeader is the size of a record's header in the ring in bytes
+// (BPF_RINGBUF_HDR_SZ of include/uapi/linux/bpf.h).
+const ringHeader = 8
+
+// Detach removes every probe. Open calls stay open: see Open.
+func (s *Session) Detach() error {
+	var errs []error
+	// Entries first, for the same reason as above.
+	for _, links := range []*[]link.Link{&s.enter, &s.leave} {
+		for _, l := range *links {
+			errs = append(errs, l.Close())
+		}
+		*links = nil
+	}
+	return errors.Join(errs...)
+}
+
+// Lost is what was lost so far, by cause.
+func (s *Session) Lost() (bpf.Counters, error) {
+	var counters bpf.Counters
+	err := s.objects.Counted.Get(&counters)
+	return counters, err
+}
+
+// Close detaches and frees everything in the kernel. Close is idempotent.
+func (s *Session) Close() error {
+	errs := []error{s.Detach()}
+	if s.signals != nil {
+		errs = append(errs, s.signals.Close())
+		s.signals = nil
+	}
+	if s.ring != nil {
+		errs = append(errs, s.ring.Close())
+	}
+	return errors.Join(append(errs, s.objects.Close())...)
+}
+
+func closeLink(l link.Link) {
+	if l != nil {
+		l.Close()
+	}
+}

@@ -1,0 +1,66 @@
+package attach
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/uspan/uspan/bpf"
+)
+
+// Open takes the calls out of the kernel that have begun and not ended: those of
+// one process, or of all with pid 0. Each record has the arguments and no end.
+// For processes that have ended, or after Detach: a call that runs on would
+// lose its return.
+func (s *Session) Open(pid int) ([]bpf.Record, error) {
+	var records []bpf.Record
+	var keys []bpf.FrameKey
+	var key bpf.FrameKey
+	var frame bpf.Frame
+	frames := s.objects.Frames.Iterate()
+	for frames.Next(&key, &frame) {
+		if pid != 0 && key.Tgid != uint32(pid) {
+			continue
+		}
+		keys = append(keys, key)
+		record := bpf.Record{Event: frame.Event}
+		record.Kind = bpf.EventCall
+		record.Values = s.args(key, &record.Event)
+		records = append(records, record)
+	}
+	if err := frames.Err(); err != nil {
+		return records, fmt.Errorf("read the open calls: %w", err)
+	}
+	for _, key := range keys {
+		err := errors.Join(
+			remove(s.objects.Frames, key),
+			remove(s.objects.Values, key),
+			remove(s.objects.Goroutines, bpf.GoroutineKey{G: key.G, Tgid: key.Tgid}))
+		if err != nil {
+			return records, fmt.Errorf("remove the open calls: %w", err)
+		}
+	}
+	return records, nil
+}
+
+// args are the captured arguments of an open call.
+func (s *Session) args(key bpf.FrameKey, event *bpf.Event) []byte {
+	if event.Args == 0 {
+		return nil
+	}
+	raw, err := s.objects.Values.LookupBytes(key)
+	if err != nil || len(raw) < bpf.ValuesBytes+int(event.Args) {
+		event.Args = 0
+		event.Flags |= bpf.EventValuesLost
+		return nil
+	}
+	return raw[bpf.ValuesBytes:][:event.Args]
+}
+
+func remove(m *ebpf.Map, key any) error {
+	if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return err
+	}
+	return nil
+}

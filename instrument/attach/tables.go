@@ -1,0 +1,138 @@
+package attach
+
+import (
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/uspan/uspan/bpf"
+	"github.com/uspan/uspan/instrument/plan"
+)
+
+// tables are what cookies point into, and the sizes of the maps.
+type tables struct {
+	base        []int // first function of each plan
+	functions   []bpf.Function
+	captures    []bpf.Capture
+	binaries    int
+	valuesBytes int
+}
+
+// maxValues bounds the captured values of one event, in bytes: what does not
+// fit is said in the span.
+const maxValues = 16 << 10
+
+// maxProcesses bounds the processes that are known at any moment.
+const maxProcesses = 16384
+
+func newTables(plans []*plan.Plan, options Options) *tables {
+	t := &tables{binaries: len(plans)}
+	// The reader of a value checks for the room of the largest one (values.h).
+	room := 8 + padded(options.StringBytes)
+	for _, p := range plans {
+		t.base = append(t.base, len(t.functions))
+		for i := range p.Functions {
+			args, results := p.Functions[i].Reads()
+			t.functions = append(t.functions, bpf.Function{
+				First:   uint32(len(t.captures)),
+				Args:    uint16(len(args)),
+				Results: uint16(len(results)),
+			})
+			size := room
+			for _, capture := range append(args, results...) {
+				compiled := compile(capture)
+				t.captures = append(t.captures, compiled)
+				size += int(unsafe.Sizeof(bpf.Value{}))
+				switch compiled.Kind {
+				case bpf.CaptureString:
+					size += padded(options.StringBytes)
+				case bpf.CaptureError:
+					size += 8 + padded(options.StringBytes)
+				}
+			}
+			t.valuesBytes = max(t.valuesBytes, size)
+		}
+	}
+	t.valuesBytes = min(max(t.valuesBytes, room+int(unsafe.Sizeof(bpf.Value{}))), maxValues)
+	return t
+}
+
+func padded(n int) int { return (n + 7) &^ 7 }
+
+// compile is a capture as the kernel programs read it.
+func compile(capture *plan.Capture) bpf.Capture {
+	compiled := bpf.Capture{Kind: bpf.CaptureWord, Size: capture.Size}
+	switch capture.Kind {
+	case plan.CaptureString:
+		compiled.Kind = bpf.CaptureString
+	case plan.CaptureError:
+		compiled.Kind = bpf.CaptureError
+	}
+	for i, word := range capture.Words {
+		compiled.Reg[i] = word.Register
+		compiled.Offset[i] = word.Offset
+	}
+	return compiled
+}
+
+// configure sets the constants and the sizes of the maps.
+func (t *tables) configure(spec *ebpf.CollectionSpec, options Options) error {
+	for name, value := range map[string]any{
+		"live":         options.Live,
+		"string_bytes": uint32(options.StringBytes),
+		"values_bytes": uint32(t.valuesBytes),
+		"wakeup_bytes": uint32(options.RingBytes / 8),
+		"self_tgid":    selfPID(),
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return err
+		}
+	}
+	for name, entries := range map[string]int{
+		"goroutines": options.Goroutines,
+		"frames":     options.Frames,
+		"processes":  maxProcesses,
+		"binaries":   t.binaries,
+		"functions":  max(len(t.functions), 1),
+		"captures":   max(len(t.captures), 1),
+		"events":     options.RingBytes,
+	} {
+		spec.Maps[name].MaxEntries = uint32(entries)
+	}
+	for _, name := range []string{"values", "empty_values"} {
+		spec.Maps[name].ValueSize = uint32(bpf.ValuesBytes + t.valuesBytes)
+	}
+	if len(t.captures) > 0 {
+		spec.Maps["values"].MaxEntries = uint32(options.Frames)
+	}
+	return nil
+}
+
+// write fills the tables in the kernel.
+func (t *tables) write(objects *bpf.Objects) error {
+	for i, function := range t.functions {
+		if function.Args+function.Results == 0 {
+			continue
+		}
+		if err := objects.Functions.Put(uint32(i), function); err != nil {
+			return err
+		}
+	}
+	for i, capture := range t.captures {
+		if err := objects.Captures.Put(uint32(i), capture); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func binaryOf(p *plan.Plan, every bool) bpf.Binary {
+	binary := bpf.Binary{
+		GoidOffset: uint32(p.Runtime.GoidOffset),
+		TlsOffset:  int32(p.Runtime.TLSOffset),
+	}
+	if every {
+		binary.Every = 1
+	}
+	return binary
+}

@@ -1,0 +1,17 @@
+package plan
+
+// Reads are the captures of a function that something has to be read for: the
+// arguments, then the results. This is the order of the values in its events.
+func (f *Function) Reads() (args, results []*Capture) {
+	return reads(f.Args), reads(f.Results)
+}
+
+func reads(captures []Capture) []*Capture {
+	var read []*Capture
+	for i := range captures {
+		if captures[i].Kind != CaptureNone {
+			read = append(read, &captures[i])
+		}
+	}
+	return read
+}

@@ -1,0 +1,126 @@
+package span
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"github.com/uspan/uspan/bpf"
+	"github.com/uspan/uspan/instrument/plan"
+)
+
+// An Assembler turns the events of one session into spans. It is not safe for
+// concurrent use.
+type Assembler struct {
+	functions []function
+	processes map[uint32]*Process
+	clock     *clock
+}
+
+// A Process is what spans need to know of a process.
+type Process struct {
+	Resource *Resource
+	// Bias is what the addresses of the process are above those of its
+	// executable, in bytes: not 0 for PIE.
+	Bias uint64
+}
+
+// function is one function of a session with what its spans share.
+type function struct {
+	span          Function
+	plan          *plan.Function
+	args, results []*plan.Capture // that are read
+	types         *typeNames
+}
+
+// NewAssembler returns an Assembler for the events of a session of plans.
+func NewAssembler(plans []*plan.Plan) *Assembler {
+	a := &Assembler{processes: make(map[uint32]*Process), clock: newClock()}
+	for _, p := range plans {
+		types := &typeNames{file: p.File, names: make(map[uint64]string)}
+		for i := range p.Functions {
+			f := &p.Functions[i]
+			args, results := f.Reads()
+			a.functions = append(a.functions, function{
+				span: Function{
+					Name:     shortName(f.Name),
+					FullName: f.Name,
+					File:     f.File,
+					Line:     f.Line,
+				},
+				plan: f, args: args, results: results, types: types,
+			})
+		}
+	}
+	return a
+}
+
+// SetProcess says who a process id is. Events of others give no span.
+func (a *Assembler) SetProcess(pid int, process *Process) { a.processes[uint32(pid)] = process }
+
+// Process is what SetProcess said, or nil.
+func (a *Assembler) Process(pid int) *Process { return a.processes[uint32(pid)] }
+
+// Forget forgets a process that has ended.
+func (a *Assembler) Forget(pid int) { delete(a.processes, uint32(pid)) }
+
+// Span is the span of a call that has ended, or begun. Nil for an event of an
+// unknown process or function.
+func (a *Assembler) Span(record *bpf.Record) *Span {
+	process := a.processes[record.Tgid]
+	if process == nil || int(record.Function) >= len(a.functions) {
+		return nil
+	}
+	f := &a.functions[record.Function]
+	s := &Span{
+		Resource:  process.Resource,
+		Function:  &f.span,
+		TraceID:   traceID(record.Trace),
+		ID:        spanID(record.Span),
+		Parent:    spanID(record.Parent),
+		Goroutine: record.Goid,
+		Thread:    record.Tid,
+		Level:     int(record.Level),
+		Values:    f.plan.Values,
+	}
+	last := record.Kind == bpf.EventCall && record.Parent == 0
+	s.Start, s.End = a.clock.times(s.TraceID, record.Start, record.End, last)
+	switch record.Reason {
+	case bpf.EndUnwound:
+		s.Incomplete = Unwound
+	}
+	d := decoding{span: s, function: f, process: process, record: record}
+	d.decode()
+	return s
+}
+
+// End is the span of a call that was still open at a time (nanoseconds of
+// CLOCK_MONOTONIC) when nothing more could be learned about it.
+func (a *Assembler) End(record *bpf.Record, now uint64, why Incomplete) *Span {
+	record.End = max(now, record.Start)
+	s := a.Span(record)
+	if s != nil {
+		s.Incomplete = why
+	}
+	return s
+}
+
+// shortName is a function's name without the import path of its package.
+func shortName(name string) string {
+	// A slash behind a bracket or a parenthesis belongs to a type argument.
+	end := strings.IndexAny(name, "[(")
+	if end < 0 {
+		end = len(name)
+	}
+	return name[strings.LastIndexByte(name[:end], '/')+1:]
+}
+
+func traceID(words [2]uint64) (id TraceID) {
+	binary.BigEndian.PutUint64(id[:8], words[0])
+	binary.BigEndian.PutUint64(id[8:], words[1])
+	return id
+}
+
+func spanID(word uint64) (id ID) {
+	binary.BigEndian.PutUint64(id[:], word)
+	return id
+}
