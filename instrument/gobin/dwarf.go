@@ -1,0 +1,234 @@
+package gobin
+
+import (
+	"bytes"
+	"compress/zlib"
+	"debug/dwarf"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"sync"
+)
+
+// ErrNoDWARF says that a file has no DWARF: it was built with -ldflags=-w or -s,
+// or stripped.
+var ErrNoDWARF = errors.New("no DWARF: build without -ldflags=-w or -s, and do not strip")
+
+// debugInfo is the DWARF of a file. Of its compilation units only those are read
+// that hold a function that is asked for.
+type debugInfo struct {
+	data  *dwarf.Data
+	units []unitRange // ascending
+
+	mu          sync.Mutex
+	subprograms map[dwarf.Offset]map[uint64]dwarf.Offset // by unit, by entry
+	types       typeTable
+}
+
+// A unitRange is code of a compilation unit.
+type unitRange struct {
+	span
+	unit dwarf.Offset
+}
+
+// HasDWARF says whether the file has DWARF, without reading it.
+func (f *File) HasDWARF() bool {
+	_, ok := f.debugSection("info")
+	return ok
+}
+
+// dwarf reads the DWARF sections and the extent of every unit, once.
+func (f *File) dwarf() (*debugInfo, error) {
+	return f.debug.load(f.readDWARF)
+}
+
+func (f *File) readDWARF() (*debugInfo, error) {
+	if !f.HasDWARF() {
+		return nil, ErrNoDWARF
+	}
+	sections := map[string][]byte{}
+	for _, name := range []string{"abbrev", "info", "str", "ranges", "addr", "line_str", "rnglists", "str_offsets"} {
+		data, err := f.readDebugSection(name)
+		if err != nil {
+			return nil, fmt.Errorf("read the DWARF of %s: section %s: %w", f.Path, name, err)
+		}
+		sections[name] = data
+	}
+	data, err := dwarf.New(sections["abbrev"], nil, nil, sections["info"], nil, nil, sections["ranges"], sections["str"])
+	if err != nil {
+		return nil, fmt.Errorf("read the DWARF of %s: %w", f.Path, err)
+	}
+	for _, name := range []string{"addr", "line_str", "rnglists", "str_offsets"} {
+		if err := data.AddSection(".debug_"+name, sections[name]); err != nil {
+			return nil, fmt.Errorf("read the DWARF of %s: section %s: %w", f.Path, name, err)
+		}
+	}
+	d := &debugInfo{data: data, subprograms: map[dwarf.Offset]map[uint64]dwarf.Offset{}}
+	if err := d.readUnits(); err != nil {
+		return nil, fmt.Errorf("read the DWARF of %s: %w", f.Path, err)
+	}
+	return d, nil
+}
+
+// debugSection finds a DWARF section under its name, or under that which older
+// linkers give to a compressed one.
+func (f *File) debugSection(name string) (*elf.Section, bool) {
+	for _, prefix := range []string{".debug_", ".zdebug_"} {
+		if s := f.elf.Section(prefix + name); s != nil && s.Type != elf.SHT_NOBITS && s.FileSize > 0 {
+			return s, true
+		}
+	}
+	return nil, false
+}
+
+// readDebugSection reads a section, decompressed; nil where there is none.
+func (f *File) readDebugSection(name string) ([]byte, error) {
+	// DWARF shrinks to a third or a quarter; a file that claims much more is
+	// broken, or wants our memory.
+	const maxRatio = 64
+	s, ok := f.debugSection(name)
+	if !ok {
+		return nil, nil
+	}
+	if s.FileSize > uint64(f.size) {
+		return nil, errors.New("it is longer than the file")
+	}
+	if s.Flags&elf.SHF_COMPRESSED != 0 && s.Size/maxRatio > s.FileSize {
+		return nil, fmt.Errorf("its %d bytes would decompress to %d", s.FileSize, s.Size)
+	}
+	data, err := s.Data()
+	if err != nil || !strings.HasPrefix(s.Name, ".z") {
+		return data, err
+	}
+	// "ZLIB", the size as a big-endian word, a zlib stream.
+	if len(data) < 12 || !bytes.HasPrefix(data, []byte("ZLIB")) {
+		return data, nil
+	}
+	size := binary.BigEndian.Uint64(data[4:])
+	if size/maxRatio > uint64(len(data)) {
+		return nil, fmt.Errorf("its %d bytes would decompress to %d", len(data), size)
+	}
+	z, err := zlib.NewReader(bytes.NewReader(data[12:]))
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	plain := make([]byte, size)
+	_, err = io.ReadFull(z, plain)
+	return plain, err
+}
+
+// readUnits reads the root of every unit.
+func (d *debugInfo) readUnits() error {
+	r := d.data.Reader()
+	for {
+		e, err := r.Next()
+		if err != nil {
+			return err
+		}
+		if e == nil {
+			break
+		}
+		if e.Tag == dwarf.TagCompileUnit {
+			ranges, err := d.data.Ranges(e)
+			if err != nil {
+				return err
+			}
+			for _, g := range ranges {
+				d.units = append(d.units, unitRange{span{g[0], g[1]}, e.Offset})
+			}
+		}
+		r.SkipChildren()
+	}
+	sort.Slice(d.units, func(i, j int) bool { return d.units[i].start < d.units[j].start })
+	return nil
+}
+
+// subprogram finds the entry of the function that begins at addr. The caller
+// holds d.mu.
+func (d *debugInfo) subprogram(addr uint64) (*dwarf.Entry, *dwarf.Reader, error) {
+	i := sort.Search(len(d.units), func(i int) bool { return d.units[i].start > addr })
+	if i == 0 || !d.units[i-1].contains(addr) {
+		return nil, nil, errors.New("DWARF describes no code there")
+	}
+	unit := d.units[i-1].unit
+	index, ok := d.subprograms[unit]
+	if !ok {
+		var err error
+		if index, err = d.indexUnit(unit); err != nil {
+			return nil, nil, err
+		}
+		d.subprograms[unit] = index
+	}
+	offset, ok := index[addr]
+	if !ok {
+		return nil, nil, errors.New("DWARF does not describe it")
+	}
+	return d.entry(offset)
+}
+
+// indexUnit lists the functions of a unit.
+func (d *debugInfo) indexUnit(unit dwarf.Offset) (map[uint64]dwarf.Offset, error) {
+	e, r, err := d.entry(unit)
+	if err != nil {
+		return nil, err
+	}
+	index := map[uint64]dwarf.Offset{}
+	if !e.Children {
+		return index, nil
+	}
+	for {
+		e, err := r.Next()
+		if err != nil {
+			return nil, err
+		}
+		if e == nil || e.Tag == 0 {
+			return index, nil
+		}
+		if e.Tag == dwarf.TagSubprogram {
+			if low, ok := e.Val(dwarf.AttrLowpc).(uint64); ok {
+				index[low] = e.Offset
+			}
+		}
+		r.SkipChildren()
+	}
+}
+
+// entry reads the entry at an offset, and returns a reader behind it.
+func (d *debugInfo) entry(offset dwarf.Offset) (*dwarf.Entry, *dwarf.Reader, error) {
+	r := d.data.Reader()
+	r.Seek(offset)
+	e, err := r.Next()
+	if err != nil {
+		return nil, nil, err
+	}
+	if e == nil || e.Tag == 0 || e.Offset != offset {
+		return nil, nil, fmt.Errorf("DWARF has no entry at %#x", offset)
+	}
+	return e, r, nil
+}
+
+// children calls each for the direct children of an entry that has just been
+// read from r.
+func children(e *dwarf.Entry, r *dwarf.Reader, each func(*dwarf.Entry) error) error {
+	if !e.Children {
+		return nil
+	}
+	for {
+		child, err := r.Next()
+		if err != nil {
+			return err
+		}
+		if child == nil || child.Tag == 0 {
+			return nil
+		}
+		if err := each(child); err != nil {
+			return err
+		}
+		r.SkipChildren()
+	}
+}

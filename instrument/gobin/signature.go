@@ -1,0 +1,173 @@
+package gobin
+
+import (
+	"debug/dwarf"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Signature reads the parameters and results of fn from DWARF. Its error wraps
+// ErrNoDWARF where the file has none.
+//
+// The compiler lists parameters in the order of the declaration, results behind
+// them (cmd/compile/internal/dwarfgen). Before Go 1.26 it leaves out those that
+// are unnamed or blank: see ArgsSize.
+func (f *File) Signature(fn *Function) (*Signature, error) {
+	d, err := f.dwarf()
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s, err := d.signature(fn)
+	if err != nil {
+		return nil, fmt.Errorf("read the signature of %s: %w", fn.Symbol, err)
+	}
+	return s, nil
+}
+
+func (d *debugInfo) signature(fn *Function) (*Signature, error) {
+	params, err := d.parameters(fn.Entry)
+	if err != nil {
+		return nil, err
+	}
+	s := &Signature{Dictionary: takesDictionary(fn.Symbol)}
+	for _, e := range params {
+		name, _ := e.Val(dwarf.AttrName).(string)
+		if name == ".dict" {
+			s.Dictionary = true
+			continue
+		}
+		offset, ok := e.Val(dwarf.AttrType).(dwarf.Offset)
+		if !ok {
+			return nil, fmt.Errorf("parameter %q has no type", name)
+		}
+		t, err := d.readType(offset)
+		if err != nil {
+			return nil, fmt.Errorf("parameter %q: %w", name, err)
+		}
+		p := Param{Name: parameterName(name), Type: t}
+		if result, _ := e.Val(dwarf.AttrVarParam).(bool); result {
+			s.Results = append(s.Results, p)
+		} else {
+			s.Params = append(s.Params, p)
+		}
+	}
+	return s, nil
+}
+
+// parameters returns the entries of the parameters and results of the function
+// that begins at addr. A function that the compiler can also inline has them,
+// complete and in order, in its abstract origin.
+func (d *debugInfo) parameters(addr uint64) ([]*dwarf.Entry, error) {
+	e, r, err := d.subprogram(addr)
+	if err != nil {
+		return nil, err
+	}
+	if origin, ok := e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
+		if e, r, err = d.entry(origin); err != nil {
+			return nil, err
+		}
+	}
+	var params []*dwarf.Entry
+	err = children(e, r, func(child *dwarf.Entry) error {
+		if child.Tag == dwarf.TagFormalParameter {
+			params = append(params, child)
+		}
+		return nil
+	})
+	return params, err
+}
+
+// parameterName drops the names that the compiler gives: `~r0`, `~p1`, `~b2`.
+func parameterName(name string) string {
+	if name == "_" || strings.HasPrefix(name, "~") || strings.HasPrefix(name, ".") {
+		return ""
+	}
+	return strings.TrimPrefix(name, "&")
+}
+
+// takesDictionary says whether a symbol is that of a generic function or method
+// compiled for shapes of types, which takes a dictionary. A closure in one has
+// the dictionary among its variables instead.
+func takesDictionary(symbol string) bool {
+	open := strings.IndexByte(symbol, '[')
+	end := strings.LastIndexByte(symbol, ']')
+	if open < 0 || end < open || !strings.Contains(symbol[open:end], "go.shape.") {
+		return false
+	}
+	rest := symbol[end+1:]
+	if method, ok := strings.CutPrefix(rest, ")."); ok {
+		return !strings.ContainsAny(method, ".-")
+	}
+	method, ok := strings.CutPrefix(rest, ".")
+	return !ok && rest == "" || ok && !strings.ContainsAny(method, ".-") && !isClosure(method)
+}
+
+// isClosure says whether the last part of a symbol is a name that the compiler
+// gives to a closure: func1, gowrap2, deferwrap3.
+func isClosure(name string) bool {
+	for _, prefix := range []string{"func", "gowrap", "deferwrap"} {
+		if n, ok := strings.CutPrefix(name, prefix); ok && n != "" && strings.Trim(n, "0123456789") == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// goidFromDWARF finds the offset of runtime.g.goid: runtime.casgstatus has a
+// parameter of type *runtime.g.
+func (f *File) goidFromDWARF() (uint64, error) {
+	d, err := f.dwarf()
+	if err != nil {
+		return 0, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range f.funcs {
+		if f.funcs[i].Symbol == "runtime.casgstatus" {
+			return d.goid(f.funcs[i].Entry)
+		}
+	}
+	return 0, errors.New("no function runtime.casgstatus")
+}
+
+func (d *debugInfo) goid(casgstatus uint64) (uint64, error) {
+	params, err := d.parameters(casgstatus)
+	if err != nil {
+		return 0, err
+	}
+	if len(params) == 0 {
+		return 0, errors.New("runtime.casgstatus has no parameter in DWARF")
+	}
+	e := params[0]
+	for range 8 { // parameter, pointer, typedefs, struct
+		offset, ok := e.Val(dwarf.AttrType).(dwarf.Offset)
+		if !ok {
+			break
+		}
+		next, r, err := d.entry(offset)
+		if err != nil {
+			return 0, err
+		}
+		if e = next; e.Tag != dwarf.TagStructType {
+			continue
+		}
+		goid := int64(-1)
+		err = children(e, r, func(member *dwarf.Entry) error {
+			if name, _ := member.Val(dwarf.AttrName).(string); name == "goid" {
+				goid, _ = member.Val(dwarf.AttrDataMemberLoc).(int64)
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+		if goid > 0 && goid < 4096 && goid%8 == 0 {
+			return uint64(goid), nil
+		}
+		break
+	}
+	return 0, errors.New("DWARF does not describe runtime.g")
+}
