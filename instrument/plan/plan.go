@@ -24,8 +24,14 @@ type Plan struct {
 	Functions []Function
 	// Skipped were chosen but cannot be traced, ascending by entry.
 	Skipped []Skipped
-	// Omitted counts what the default selection left out, by reason.
+	// Omitted counts what was left out on purpose, by reason in the plural: by
+	// the default selection, and functions that the compiler made.
 	Omitted map[string]int
+	// Unvalued is why no arguments and results are captured although they were
+	// asked for (an executable without DWARF); else empty.
+	Unvalued string
+	// StringBytes bounds a captured string, in bytes.
+	StringBytes int
 }
 
 // A Function is one function to trace.
@@ -66,8 +72,9 @@ const (
 type Site struct {
 	// Addr is the link time address, Offset the same place in the file.
 	Addr, Offset uint64
-	// Bytes is the instruction that has to be there.
+	// Bytes is the instruction that has to be there, Kind what it does.
 	Bytes []byte
+	Kind  gobin.Kind
 	// SPOffset is what has to be added to the stack pointer at this site to get
 	// the address of the return address, in bytes.
 	SPOffset  int32

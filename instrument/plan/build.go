@@ -1,0 +1,232 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	goversion "go/version"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/uspan/uspan/instrument/gobin"
+)
+
+// oldest is the first Go version whose prologues readPrologue knows: before
+// it, frames are made without PUSHQ BP.
+const oldest = "go1.21"
+
+// defaultStringBytes bounds a captured string where the rules do not.
+const defaultStringBytes = 128
+
+// Build chooses the functions that the rules name and places their probes. A
+// function that cannot be traced is in Plan.Skipped with its reason; it is an
+// error only where a pattern, or the default selection, names nothing else: a
+// *PatternError for a pattern.
+//
+// It reads the code of chosen functions only, on all processors, and the
+// signatures only where the rules ask for values.
+func Build(f *gobin.File, rules Rules) (*Plan, error) {
+	if f.Arch != gobin.AMD64 {
+		return nil, fmt.Errorf("plan %s: code for %s: only %s can be traced", f.Path, f.Arch, gobin.AMD64)
+	}
+	if v, _, _ := strings.Cut(f.GoVersion, " "); goversion.IsValid(v) && goversion.Compare(v, oldest) < 0 {
+		return nil, fmt.Errorf("plan %s: built with %s: only %s and newer can be traced; rebuild it", f.Path, v, oldest)
+	}
+	rt, err := f.Runtime()
+	if err != nil {
+		return nil, fmt.Errorf("plan %s: %w", f.Path, err)
+	}
+	functions := f.Functions()
+	sel, err := choose(functions, f.Info, rules.Patterns)
+	if err != nil {
+		return nil, err
+	}
+	b := builder{
+		file: f, functions: functions, sel: sel, rules: rules,
+		plan:       &Plan{File: f, Runtime: rt, Omitted: sel.omitted, StringBytes: rules.StringBytes},
+		placements: make(map[int]*placement, len(sel.chosen)),
+	}
+	if b.plan.StringBytes <= 0 {
+		b.plan.StringBytes = defaultStringBytes
+	}
+	b.placeAll()
+	b.leaveOut()
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	b.finish()
+	return b.plan, nil
+}
+
+// A builder carries one Build from the selection to the plan.
+type builder struct {
+	file       *gobin.File
+	functions  []gobin.Function
+	sel        *selection
+	rules      Rules
+	plan       *Plan
+	placements map[int]*placement // by index of the function
+}
+
+// placeAll places the probes of all chosen functions.
+func (b *builder) placeAll() {
+	forks := make(map[uint64]bool)
+	for i := range b.functions {
+		if forking(&b.functions[i]) {
+			forks[b.functions[i].Entry] = true
+		}
+	}
+	placed := make([]placement, len(b.sel.chosen))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(placed)) {
+		workers.Go(func() {
+			for {
+				n := int(next.Add(1)) - 1
+				if n >= len(placed) {
+					return
+				}
+				placed[n] = b.placeOne(&b.functions[b.sel.chosen[n]], forks)
+			}
+		})
+	}
+	workers.Wait()
+	for n, i := range b.sel.chosen {
+		b.placements[i] = &placed[n]
+	}
+}
+
+func (b *builder) placeOne(fn *gobin.Function, forks map[uint64]bool) placement {
+	if reason := refuseName(fn); reason != "" {
+		return placement{reason: reason}
+	}
+	body, err := b.file.Body(fn)
+	if err != nil {
+		return refused("its code cannot be read: %v", err)
+	}
+	p := place(fn, body, forks, func(addr uint64) (int32, bool) { return b.file.StackDelta(fn, addr) })
+	for _, sites := range [][]Site{p.entries, p.exits} {
+		for i := range sites {
+			s := &sites[i]
+			offset, ok := b.file.Offset(s.Addr)
+			if !ok {
+				return refused("its code is not in the file")
+			}
+			s.Offset = offset
+		}
+	}
+	return p
+}
+
+// leaveOut drops the placements that would count a call twice, and by default
+// those of functions that take a few nanoseconds.
+//
+// A wrapper stands for the function that it leads to: where that one is traced,
+// each call through the wrapper is seen there. Where it is not (its code was
+// refused, or the compiler has copied it into the wrapper), the wrapper is what
+// a call of that name executes.
+func (b *builder) leaveOut() {
+	byEntry := make(map[uint64]int, len(b.sel.chosen))
+	names := make(map[string]bool) // of methods that are traced
+	for _, i := range b.sel.chosen {
+		fn, p := &b.functions[i], b.placements[i]
+		byEntry[fn.Entry] = i
+		if p.reason == "" && !fn.Wrapper {
+			names[base(fn)] = true
+		}
+	}
+	var drop []int
+	for _, i := range b.sel.chosen {
+		fn, p := &b.functions[i], b.placements[i]
+		switch {
+		case fn.Wrapper && made(fn).text == "":
+			led, covered := false, p.indirect && names[base(fn)]
+			for _, entry := range p.leads {
+				to, ok := byEntry[entry]
+				if !ok || to == i || base(&b.functions[to]) != base(fn) {
+					continue
+				}
+				led = true
+				covered = covered || b.placements[to].reason == ""
+			}
+			// Wrappers are refused, too, but then nobody asked for them.
+			if covered || p.reason != "" || b.sel.byDefault && !led {
+				b.sel.omitted["wrappers of methods and of calling conventions"]++
+				drop = append(drop, i)
+			}
+		case b.sel.byDefault && p.reason == "" && !p.framed && !p.loops:
+			b.sel.omitted["functions without a frame and without a loop (a few nanoseconds long)"]++
+			drop = append(drop, i)
+		}
+	}
+	for _, i := range drop {
+		delete(b.placements, i)
+	}
+}
+
+// check makes an error of a pattern, or of a default selection, that leads to
+// no probe at all.
+func (b *builder) check() error {
+	why := func(i int) string {
+		if p := b.placements[i]; p != nil {
+			return p.reason
+		}
+		return "made by the compiler as a wrapper of a function that is traced, or that cannot be"
+	}
+	traced := 0
+	for _, p := range b.placements {
+		if p.reason == "" {
+			traced++
+		}
+	}
+	for j := range b.sel.patterns {
+		c := &b.sel.patterns[j]
+		if len(c.functions)+len(c.omitted) == 0 {
+			continue // taken away by others
+		}
+		ok := false
+		for _, i := range c.functions {
+			p := b.placements[i]
+			ok = ok || p != nil && p.reason == ""
+		}
+		if !ok {
+			return c.untraceable(b.functions, why)
+		}
+	}
+	if traced > 0 {
+		return nil
+	}
+	if !b.sel.byDefault {
+		return errors.New("the patterns that take away leave no function")
+	}
+	return errors.New("the main module has no function that can be traced and is worth it: choose functions with -f, such as -f 'net/http.*'")
+}
+
+// finish writes the plan in the order of the functions' entries.
+func (b *builder) finish() {
+	for _, i := range b.sel.chosen {
+		p, ok := b.placements[i]
+		if !ok {
+			continue
+		}
+		fn := b.functions[i]
+		if p.reason != "" {
+			b.plan.Skipped = append(b.plan.Skipped, Skipped{Function: fn, Reason: p.reason})
+			continue
+		}
+		out := Function{Function: fn, Entries: p.entries, Exits: p.exits, Adopts: fn.Symbol != "main.main"}
+		out.File, out.Line = b.file.Line(&fn)
+		if b.rules.Values && b.plan.Unvalued == "" {
+			sig, err := b.file.Signature(&fn)
+			switch {
+			case err == nil:
+				out.Args, out.Results = capture(&fn, sig)
+				out.Values = true
+			case errors.Is(err, gobin.ErrNoDWARF):
+				b.plan.Unvalued = "the executable has no DWARF (built with -ldflags=-w or stripped)"
+			}
+		}
+		b.plan.Functions = append(b.plan.Functions, out)
+	}
+}

@@ -1,0 +1,231 @@
+package plan
+
+import (
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/uspan/uspan/instrument/gobin"
+)
+
+// pageSize is that of a text page, which becomes private to a process when it
+// carries a breakpoint.
+const pageSize = 4096
+
+// Pages counts the text pages that carry a probe. Each becomes a private page
+// of 4 KiB of every process that is traced.
+func (p *Plan) Pages() int {
+	pages := make(map[uint64]struct{})
+	for s := range p.sites {
+		pages[s.Addr/pageSize] = struct{}{}
+	}
+	return len(pages)
+}
+
+// sites yields every site of the plan.
+func (p *Plan) sites(yield func(*Site) bool) {
+	for i := range p.Functions {
+		for _, sites := range [][]Site{p.Functions[i].Entries, p.Functions[i].Exits} {
+			for j := range sites {
+				if !yield(&sites[j]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// WriteTo prints the plan for people: what is traced and where, what is read
+// and where from, what is not traced and why.
+func (p *Plan) WriteTo(w io.Writer) (int64, error) {
+	var b strings.Builder
+	p.printHeader(&b)
+	for i := range p.Functions {
+		b.WriteByte('\n')
+		p.Functions[i].print(&b)
+	}
+	p.printSkipped(&b)
+	p.printOmitted(&b)
+	n, err := io.WriteString(w, b.String())
+	return int64(n), err
+}
+
+func (p *Plan) printHeader(b *strings.Builder) {
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(b, "  %-12s", name)
+		fmt.Fprintf(b, format, args...)
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(b, "plan for %s\n", p.File.Path)
+	line("built with", "%s", p.File.GoVersion)
+	if p.File.BuildID != "" {
+		line("build ID", "%s", p.File.BuildID)
+	}
+	line("offsets", "g.goid %d, g.stack.hi %d, g at FS:%d (from %s)",
+		p.Runtime.GoidOffset, p.Runtime.StackHiOffset, p.Runtime.TLSOffset, p.Runtime.Source)
+	omitted := 0
+	for _, n := range p.Omitted {
+		omitted += n
+	}
+	line("functions", "%d traced, %d skipped, %d left out", len(p.Functions), len(p.Skipped), omitted)
+	emulated, stepped := 0, 0
+	for s := range p.sites {
+		if s.Emulated {
+			emulated++
+		} else {
+			stepped++
+		}
+	}
+	line("sites", "%d emulated, %d single-stepped", emulated, stepped)
+	pages := p.Pages()
+	line("memory", "%s, %d KiB of each process", count(pages, "private page"), pages*pageSize/1024)
+	if p.Unvalued != "" {
+		line("values", "none: %s", p.Unvalued)
+	}
+}
+
+func (f *Function) print(b *strings.Builder) {
+	b.WriteString(f.Name)
+	if f.File != "" {
+		fmt.Fprintf(b, "  %s:%d", f.File, f.Line)
+	}
+	b.WriteByte('\n')
+	for i := range f.Entries {
+		f.printSite(b, "entry", &f.Entries[i])
+	}
+	for i := range f.Exits {
+		f.printSite(b, "exit", &f.Exits[i])
+	}
+	printCaptures(b, "arg", f.Args)
+	printCaptures(b, "ret", f.Results)
+}
+
+func (f *Function) printSite(b *strings.Builder, what string, s *Site) {
+	notes := []string{"single-stepped"}
+	if s.Emulated {
+		notes[0] = "emulated"
+	}
+	if s.Both {
+		notes = append(notes, "entry and exit in one")
+	}
+	if s.Tail {
+		notes = append(notes, "goes on in another function")
+	}
+	if s.Condition == NotBelowOrEqual {
+		notes = append(notes, "counts when it is not taken")
+	}
+	if s.SPOffset != 0 {
+		notes = append(notes, fmt.Sprintf("return address at SP%+d", s.SPOffset))
+	}
+	if s.ThreadG {
+		notes = append(notes, "g from thread-local storage")
+	}
+	fmt.Fprintf(b, "  %-6s +%#-6x %-9s %-16s %s\n", what, s.Addr-f.Entry, mnemonic(s.Kind), hex.EncodeToString(s.Bytes), strings.Join(notes, ", "))
+}
+
+// mnemonic names the instructions that sites are chosen for.
+func mnemonic(k gobin.Kind) string {
+	switch k {
+	case gobin.PushFrame:
+		return "PUSHQ BP"
+	case gobin.Return:
+		return "RET"
+	case gobin.Nop:
+		return "NOP"
+	case gobin.Jump, gobin.JumpRegister, gobin.JumpMemory:
+		return "JMP"
+	case gobin.CondJump:
+		return "Jcc"
+	case gobin.Call, gobin.CallIndirect:
+		return "CALL"
+	}
+	return "-"
+}
+
+func printCaptures(b *strings.Builder, what string, captures []Capture) {
+	name, typ := 0, 0
+	for i := range captures {
+		name = max(name, len(captures[i].Name))
+		typ = max(typ, min(len(captures[i].Type), 32))
+	}
+	for i := range captures {
+		c := &captures[i]
+		fmt.Fprintf(b, "  %-6s %-*s  %-*s  %s\n", what, name, c.Name, typ, c.Type, c.where())
+	}
+}
+
+// where is where a capture is read, or why it is not.
+func (c *Capture) where() string {
+	switch {
+	case c.Redacted:
+		return "not read: looks like a secret"
+	case c.Unavailable != "":
+		return "not read: " + c.Unavailable
+	case c.Kind == CaptureString || c.Kind == CaptureError:
+		return c.Words[0].String() + ", " + c.Words[1].String()
+	}
+	return c.Words[0].String()
+}
+
+// registerNames are the integer argument registers of ABIInternal on amd64.
+var registerNames = [integerRegisters]string{"AX", "BX", "CX", "DI", "SI", "R8", "R9", "R10", "R11"}
+
+// String is the register's name, or the place on the stack relative to the
+// address of the return address: `BX`, `stack+8`.
+func (l Location) String() string {
+	if l.Register >= 0 && int(l.Register) < len(registerNames) {
+		return registerNames[l.Register]
+	}
+	return fmt.Sprintf("stack%+d", l.Offset)
+}
+
+func (p *Plan) printSkipped(b *strings.Builder) {
+	if len(p.Skipped) == 0 {
+		return
+	}
+	byReason := make(map[string][]string)
+	for i := range p.Skipped {
+		// Where in the code it was is of one function: it does not part reasons.
+		reason, at, _ := strings.Cut(p.Skipped[i].Reason, " at +")
+		name := p.Skipped[i].Name
+		if at != "" {
+			name += " (at +" + at + ")"
+		}
+		byReason[reason] = append(byReason[reason], name)
+	}
+	b.WriteString("\nskipped\n")
+	for _, reason := range byCount(byReason, func(names []string) int { return len(names) }) {
+		fmt.Fprintf(b, "  %5d  %s\n", len(byReason[reason]), reason)
+		for _, name := range byReason[reason] {
+			fmt.Fprintf(b, "         %s\n", name)
+		}
+	}
+}
+
+func (p *Plan) printOmitted(b *strings.Builder) {
+	if len(p.Omitted) == 0 {
+		return
+	}
+	b.WriteString("\nleft out\n")
+	for _, reason := range byCount(p.Omitted, func(n int) int { return n }) {
+		fmt.Fprintf(b, "  %5d  %s\n", p.Omitted[reason], reason)
+	}
+}
+
+// byCount returns the keys of a map, those with the highest count first.
+func byCount[V any](m map[string]V, n func(V) int) []string {
+	keys := slices.Sorted(maps.Keys(m))
+	slices.SortStableFunc(keys, func(a, b string) int { return cmp.Compare(n(m[b]), n(m[a])) })
+	return keys
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

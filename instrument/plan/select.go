@@ -1,0 +1,198 @@
+package plan
+
+import (
+	"debug/buildinfo"
+	"fmt"
+	"strings"
+
+	"github.com/uspan/uspan/instrument/gobin"
+)
+
+// A selection is what the patterns choose out of an executable's functions,
+// before anything is known of their code.
+type selection struct {
+	// chosen are indexes of functions, ascending.
+	chosen []int
+	// patterns are those that choose (not those that take away), each with the
+	// chosen functions that it matches.
+	patterns []chooser
+	// omitted counts what was left out, by reason.
+	omitted map[string]int
+	// byDefault says that nobody named the functions.
+	byDefault bool
+}
+
+type chooser struct {
+	pattern
+	functions []int
+	omitted   []int // what it matches and the compiler made
+}
+
+// choose applies the patterns. What a pattern takes away is taken away wherever
+// it stands in the list.
+//
+// A glob means functions of the source: one that the compiler made is chosen
+// only by a pattern that spells its mark (`main.*-range*`, `*.gowrap*`), since a
+// span for it would double the call that it makes, or be no call at all. Method
+// and ABI wrappers are chosen here, and left out later where they lead to a
+// function that is traced itself.
+func choose(functions []gobin.Function, info *buildinfo.BuildInfo, patterns []string) (*selection, error) {
+	s := &selection{omitted: make(map[string]int), byDefault: true}
+	var away []pattern
+	for _, text := range patterns {
+		p, err := parsePattern(text)
+		if err != nil {
+			return nil, err
+		}
+		if p.away {
+			away = append(away, p)
+			continue
+		}
+		s.byDefault = false
+		s.patterns = append(s.patterns, chooser{pattern: p})
+	}
+	own := newModule(info)
+	matched := make([]bool, len(patterns)) // first the choosers, then away
+	for i := range functions {
+		fn := &functions[i]
+		taken := false
+		for j := range away {
+			if away[j].match(fn) {
+				taken, matched[len(s.patterns)+j] = true, true
+			}
+		}
+		if s.byDefault {
+			if taken || !own.has(fn.Package) {
+				continue
+			}
+			if why := leftOut(fn); why != "" {
+				s.omitted[why]++
+				continue
+			}
+			s.chosen = append(s.chosen, i)
+			continue
+		}
+		mark, chosen, spelled := made(fn), false, false
+		for j := range s.patterns {
+			c := &s.patterns[j]
+			if !c.match(fn) {
+				continue
+			}
+			matched[j] = true
+			if taken {
+				continue
+			}
+			chosen = true
+			if mark.text == "" || strings.Contains(c.body, mark.text) {
+				spelled = true
+				c.functions = append(c.functions, i)
+			} else {
+				c.omitted = append(c.omitted, i)
+			}
+		}
+		switch {
+		case spelled:
+			s.chosen = append(s.chosen, i)
+		case chosen:
+			s.omitted[mark.what]++
+		}
+	}
+	for j, ok := range matched {
+		if ok {
+			continue
+		}
+		p := &pattern{}
+		if j < len(s.patterns) {
+			p = &s.patterns[j].pattern
+		} else {
+			p = &away[j-len(s.patterns)]
+		}
+		return nil, noMatch(p, functions)
+	}
+	return s, nil
+}
+
+func noMatch(p *pattern, functions []gobin.Function) error {
+	e := &PatternError{Pattern: p.text, Problem: "matches no function"}
+	if p.re == nil {
+		e.Near = nearest(p.body, functions)
+	}
+	return e
+}
+
+// leftOut is why the default selection leaves a function of the main module
+// out, or empty.
+func leftOut(fn *gobin.Function) string {
+	switch {
+	case fn.Name == "main.main":
+		return "main.main"
+	case initializer(fn):
+		return "initialisers of packages"
+	}
+	return compilerMade(fn)
+}
+
+// A module tells the main module's packages from those of others.
+type module struct {
+	path   string   // empty where the executable has none
+	nested []string // paths of other modules below it
+}
+
+func newModule(info *buildinfo.BuildInfo) module {
+	if info == nil || info.Main.Path == "" || info.Main.Path == "command-line-arguments" {
+		return module{}
+	}
+	m := module{path: info.Main.Path}
+	for _, dep := range info.Deps {
+		if within(dep.Path, m.path) {
+			m.nested = append(m.nested, dep.Path)
+		}
+	}
+	return m
+}
+
+// has says whether a package is the main module's own. The package `main` is
+// always, and the external tests of a package (`shop/cart_test`) are.
+func (m module) has(pkg string) bool {
+	if pkg == "main" {
+		return true
+	}
+	if m.path == "" || !within(strings.TrimSuffix(pkg, "_test"), m.path) {
+		return false
+	}
+	for _, n := range m.nested {
+		if within(pkg, n) {
+			return false
+		}
+	}
+	return true
+}
+
+// within says whether an import path is that of a module or below it.
+func within(pkg, module string) bool {
+	rest, ok := strings.CutPrefix(pkg, module)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// untraceable says, for a pattern none of whose functions is traced, why.
+func (c *chooser) untraceable(functions []gobin.Function, why func(int) string) error {
+	e := &PatternError{Pattern: c.text, Problem: "matches only functions that cannot be traced:"}
+	const show = 10
+	n := 0
+	add := func(i int, reason string) {
+		if n++; n <= show {
+			e.Reasons = append(e.Reasons, functions[i].Name+": "+reason)
+		}
+	}
+	for _, i := range c.functions {
+		add(i, why(i))
+	}
+	for _, i := range c.omitted {
+		m := made(&functions[i])
+		add(i, fmt.Sprintf("made by the compiler (%s); a pattern that spells %q takes it", m.what, m.text))
+	}
+	if n > show {
+		e.Reasons = append(e.Reasons, fmt.Sprintf("and %d more", n-show))
+	}
+	return e
+}
