@@ -97,8 +97,9 @@ func (d *debugInfo) fillType(p pendingType) error {
 	t.Name, _ = e.Val(dwarf.AttrName).(string)
 	t.Size, _ = e.Val(dwarf.AttrByteSize).(int64)
 	underlying, hasUnderlying := e.Val(dwarf.AttrType).(dwarf.Offset)
-	number, hasKind := e.Val(attrGoKind).(int64)
+	number, _ := e.Val(attrGoKind).(int64)
 	kind := reflect.Kind(number)
+	hasKind := kind != reflect.Invalid
 	switch {
 	case e.Tag == dwarf.TagTypedef && !hasKind && hasUnderlying:
 		if len(t.Name) > 0 && t.Name[0] == '.' {

@@ -77,8 +77,8 @@ func (f *File) readFunctions() error {
 		if err != nil {
 			return fmt.Errorf("function %d of %d: %w", i, t.count, err)
 		}
-		if fn.End == fn.Entry {
-			continue
+		if fn.End == fn.Entry || strings.HasPrefix(fn.Symbol, "go:textfips") {
+			continue // no code: a mark
 		}
 		fn.FIPS = fips.contains(fn.Entry) || fips.start == 0 && isFIPSPackage(fn.Package)
 		f.funcs = append(f.funcs, fn)

@@ -11,8 +11,11 @@ import (
 // ErrNoDWARF where the file has none.
 //
 // The compiler lists parameters in the order of the declaration, results behind
-// them (cmd/compile/internal/dwarfgen). Before Go 1.26 it leaves out those that
-// are unnamed or blank: see ArgsSize.
+// them (cmd/compile/internal/dwarfgen/dwarf.go). Go 1.21 leaves out parameters
+// and receivers that are unnamed or blank: what is behind one is then not where
+// its place in the list says. ArgsSize tells: laid out by ABIInternal, the
+// parameters must fill the argument area exactly. (They do not either in the few
+// Go functions of the runtime that follow ABI0, as assembly calls them.)
 func (f *File) Signature(fn *Function) (*Signature, error) {
 	d, err := f.dwarf()
 	if err != nil {
@@ -33,22 +36,17 @@ func (d *debugInfo) signature(fn *Function) (*Signature, error) {
 		return nil, err
 	}
 	s := &Signature{Dictionary: takesDictionary(fn.Symbol)}
-	for _, e := range params {
-		name, _ := e.Val(dwarf.AttrName).(string)
-		if name == ".dict" {
+	for _, listed := range params {
+		if listed.name == ".dict" {
 			s.Dictionary = true
 			continue
 		}
-		offset, ok := e.Val(dwarf.AttrType).(dwarf.Offset)
-		if !ok {
-			return nil, fmt.Errorf("parameter %q has no type", name)
-		}
-		t, err := d.readType(offset)
+		t, err := d.readType(listed.typ)
 		if err != nil {
-			return nil, fmt.Errorf("parameter %q: %w", name, err)
+			return nil, fmt.Errorf("parameter %q: %w", listed.name, err)
 		}
-		p := Param{Name: parameterName(name), Type: t}
-		if result, _ := e.Val(dwarf.AttrVarParam).(bool); result {
+		p := Param{Name: parameterName(listed.name), Type: t}
+		if listed.result {
 			s.Results = append(s.Results, p)
 		} else {
 			s.Params = append(s.Params, p)
@@ -58,26 +56,48 @@ func (d *debugInfo) signature(fn *Function) (*Signature, error) {
 }
 
 // parameters returns the entries of the parameters and results of the function
-// that begins at addr. A function that the compiler can also inline has them,
-// complete and in order, in its abstract origin.
-func (d *debugInfo) parameters(addr uint64) ([]*dwarf.Entry, error) {
+// that begins at addr. Where the compiler can also inline the function, they
+// have most attributes in the abstract function, but that one lists the named
+// ones only.
+func (d *debugInfo) parameters(addr uint64) ([]parameter, error) {
 	e, r, err := d.subprogram(addr)
 	if err != nil {
 		return nil, err
 	}
-	if origin, ok := e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
-		if e, r, err = d.entry(origin); err != nil {
-			return nil, err
-		}
-	}
-	var params []*dwarf.Entry
+	var params []parameter
+	seen := map[string]bool{}
 	err = children(e, r, func(child *dwarf.Entry) error {
-		if child.Tag == dwarf.TagFormalParameter {
-			params = append(params, child)
+		if child.Tag != dwarf.TagFormalParameter {
+			return nil
 		}
+		if origin, ok := child.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
+			if child, _, err = d.entry(origin); err != nil {
+				return err
+			}
+		}
+		p := parameter{}
+		p.name, _ = child.Val(dwarf.AttrName).(string)
+		p.result, _ = child.Val(dwarf.AttrVarParam).(bool)
+		var ok bool
+		if p.typ, ok = child.Val(dwarf.AttrType).(dwarf.Offset); !ok {
+			return fmt.Errorf("parameter %q has no type", p.name)
+		}
+		// A variable that the compiler took apart is listed once a part.
+		if seen[p.name] && p.name != "_" {
+			return nil
+		}
+		seen[p.name] = true
+		params = append(params, p)
 		return nil
 	})
 	return params, err
+}
+
+// A parameter is a parameter or a result as DWARF has it.
+type parameter struct {
+	name   string
+	typ    dwarf.Offset
+	result bool
 }
 
 // parameterName drops the names that the compiler gives: `~r0`, `~p1`, `~b2`.
@@ -94,7 +114,7 @@ func parameterName(name string) string {
 func takesDictionary(symbol string) bool {
 	open := strings.IndexByte(symbol, '[')
 	end := strings.LastIndexByte(symbol, ']')
-	if open < 0 || end < open || !strings.Contains(symbol[open:end], "go.shape.") {
+	if open < 0 || end < open || strings.HasPrefix(symbol, "type:") || !strings.Contains(symbol[open:end], "go.shape.") {
 		return false
 	}
 	rest := symbol[end+1:]
@@ -141,17 +161,18 @@ func (d *debugInfo) goid(casgstatus uint64) (uint64, error) {
 	if len(params) == 0 {
 		return 0, errors.New("runtime.casgstatus has no parameter in DWARF")
 	}
-	e := params[0]
-	for range 8 { // parameter, pointer, typedefs, struct
-		offset, ok := e.Val(dwarf.AttrType).(dwarf.Offset)
-		if !ok {
-			break
-		}
-		next, r, err := d.entry(offset)
+	offset := params[0].typ
+	for range 8 { // pointer, typedefs, struct
+		e, r, err := d.entry(offset)
 		if err != nil {
 			return 0, err
 		}
-		if e = next; e.Tag != dwarf.TagStructType {
+		if e.Tag != dwarf.TagStructType {
+			next, ok := e.Val(dwarf.AttrType).(dwarf.Offset)
+			if !ok {
+				break
+			}
+			offset = next
 			continue
 		}
 		goid := int64(-1)
