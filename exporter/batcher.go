@@ -58,7 +58,7 @@ type batcher struct {
 	queue  []*span.Span
 	closed bool
 	// stalled says that waiting for room is in vain: the output is away, or a
-	// wait was, and nothing has left the queue since.
+	// wait was, and the queue has not been half empty since.
 	stalled bool
 	// away is why the output cannot be reached, empty while it can.
 	away string
@@ -229,7 +229,7 @@ func (b *batcher) settle(o outcome) {
 		b.warn(fmt.Sprintf("%s: %d spans %s: %s (from now on only counted)", b.name, o.lost, o.cause, o.reason))
 	}
 	if settled > 0 {
-		b.stalled = false
+		b.stalled = b.stalled && len(b.queue) > b.maxQueue/2
 		signal(b.room)
 	}
 	switch {

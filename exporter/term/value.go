@@ -1,0 +1,76 @@
+package term
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/mattn/go-runewidth"
+
+	"github.com/uspan/uspan/instrument/span"
+)
+
+// Nothing that the target chose reaches the terminal but through this file: a
+// control character in a string, a name or a message could move the cursor,
+// set the title or answer for the user. Width is what one value may take,
+// 0 any.
+
+// valueText is a value in Go syntax, with what stands for a missing one.
+func valueText(v span.Value, width int) string {
+	switch value := v.Value.(type) {
+	case nil:
+		if v.Note == "redacted" {
+			return "<redacted>"
+		}
+		return "?"
+	case string:
+		s := shorten(strconv.Quote(value), width)
+		if v.Note != "" && !strings.HasSuffix(s, "…") {
+			s += "…"
+		}
+		return s
+	case span.Pointer:
+		if value == 0 {
+			return "nil"
+		}
+		return value.String()
+	case *span.Error:
+		if value == nil {
+			return "nil"
+		}
+		return errorText(value, width)
+	default:
+		return shorten(clean(fmt.Sprint(value)), width)
+	}
+}
+
+// errorText is an error as a conversion in Go would make it: its type, and its
+// message where it is known.
+func errorText(e *span.Error, width int) string {
+	if e.Message == "" {
+		return clean(e.Type)
+	}
+	return clean(e.Type) + "(" + shorten(strconv.Quote(e.Message), width) + ")"
+}
+
+// clean is s with everything escaped that does not print.
+func clean(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) < 0 {
+		return s
+	}
+	quoted := strconv.Quote(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
+
+// shorten cuts s to that many columns.
+func shorten(s string, width int) string {
+	if width == 0 || len(s) <= width {
+		return s
+	}
+	return columns.Truncate(s, width, "…")
+}
+
+// columns knows how many columns a character takes, the same everywhere: what
+// a terminal makes of ambiguous ones is not known.
+var columns = &runewidth.Condition{StrictEmojiNeutral: true}
