@@ -1,0 +1,158 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// An Inode identifies a file while it exists, by whatever name.
+type Inode struct{ Dev, Ino uint64 }
+
+// StatInode returns the identity of the file that a path leads to now.
+func StatInode(path string) (Inode, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Inode{}, err
+	}
+	return inodeOf(info)
+}
+
+func inodeOf(info fs.FileInfo) (Inode, error) {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return Inode{}, fmt.Errorf("stat %s: no inode", info.Name())
+	}
+	return Inode{Dev: s.Dev, Ino: s.Ino}, nil
+}
+
+// An executable is the file that a process runs.
+type executable struct {
+	path    string
+	deleted bool
+	inode   Inode
+}
+
+// deletedSuffix is what the kernel appends to a name that leads there no longer
+// (d_path in fs/d_path.c).
+const deletedSuffix = " (deleted)"
+
+func readExecutable(pid int) (executable, error) {
+	link := procPath(pid, "exe")
+	path, err := os.Readlink(link)
+	if err != nil {
+		return executable{}, err
+	}
+	inode, err := StatInode(link)
+	if err != nil {
+		return executable{}, err
+	}
+	e := executable{path: path, inode: inode}
+	if name, ok := strings.CutSuffix(path, deletedSuffix); ok {
+		// A file may really be called that: then the name leads to it.
+		there, err := StatInode(procPath(pid, "root") + path)
+		if err != nil || there != inode {
+			e.path, e.deleted = name, true
+		}
+	}
+	return e, nil
+}
+
+// Exe is the path /proc/PID/exe, which opens the very file that runs, deleted or
+// replaced as it may be, while the process lives. OpenExe opens it safely.
+func (p *Process) Exe() string { return procPath(p.pid, "exe") }
+
+// ExePath is the name that the executable had when it was executed, in the
+// process's own mount namespace: for people. ExeDeleted says that the name no
+// longer led to it when the process was opened.
+func (p *Process) ExePath() string { return p.exe.path }
+
+// ExeDeleted says that ExePath did not lead to the file that runs any more when
+// the process was opened: it was deleted, or replaced.
+func (p *Process) ExeDeleted() bool { return p.exe.deleted }
+
+// Inode identifies the file that the process ran when it was opened.
+func (p *Process) Inode() Inode { return p.exe.inode }
+
+// OpenExe opens the file that the process runs. It fails with ErrNoProcess where
+// the process has ended, and where it runs another file by now (execve).
+func (p *Process) OpenExe() (*os.File, error) {
+	f, err := p.openExe()
+	if err != nil {
+		return nil, fmt.Errorf("open the executable of process %d: %w", p.pid, err)
+	}
+	return f, nil
+}
+
+func (p *Process) openExe() (*os.File, error) {
+	f, err := os.Open(p.Exe())
+	if err != nil {
+		return nil, p.vanished(err)
+	}
+	if err := p.sameExe(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (p *Process) sameExe(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	inode, err := inodeOf(info)
+	switch {
+	case err != nil:
+		return err
+	case !p.Alive():
+		return ErrNoProcess
+	case inode != p.exe.inode:
+		return errors.New("the process has executed another file")
+	}
+	return nil
+}
+
+// Find returns the processes that run the file that path leads to now, ascending,
+// without uspan itself. Hidden is the number of processes that could not be
+// looked at, because they belong to other users: CAP_SYS_PTRACE shows them.
+func Find(path string) (pids []int, hidden int, err error) {
+	inode, err := StatInode(path)
+	if err != nil {
+		return nil, 0, fmt.Errorf("find processes: %w", err)
+	}
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil, 0, fmt.Errorf("find processes: %w", err)
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, 0, fmt.Errorf("find processes: %w", err)
+	}
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		// Names say nothing: the same file has several, and another may have
+		// taken its name. A process without an executable, or that has ended,
+		// is none of them.
+		there, err := StatInode(procPath(pid, "exe"))
+		switch {
+		case err == nil && there == inode:
+			pids = append(pids, pid)
+		case errors.Is(err, fs.ErrPermission):
+			if s, err := readStat(pid); err == nil && !s.kernel() && !s.zombie() {
+				hidden++
+			}
+		}
+	}
+	slices.Sort(pids)
+	return pids, hidden, nil
+}
