@@ -1,0 +1,73 @@
+package bpf
+
+import (
+	"testing"
+
+	"github.com/uspan/uspan/internal/kerneltest"
+)
+
+// TestLoad lets the verifier see the programs at both ends of what plans ask for.
+func TestLoad(t *testing.T) {
+	kerneltest.Require(t)
+	for name, settings := range map[string]struct {
+		live                     bool
+		stringBytes, valuesBytes uint32
+	}{
+		"smallest": {false, 8, 48},
+		"usual":    {false, 128, 1024},
+		"live":     {true, 128, 1024},
+		"largest":  {true, 4096, 16 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec, err := Spec()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for variable, value := range map[string]any{
+				"live":         settings.live,
+				"string_bytes": settings.stringBytes,
+				"values_bytes": settings.valuesBytes,
+			} {
+				if err := spec.Variables[variable].Set(value); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, m := range []string{"values", "empty_values"} {
+				spec.Maps[m].ValueSize = uint32(ValuesBytes) + settings.valuesBytes
+			}
+			var objects Objects
+			if err := spec.LoadAndAssign(&objects, nil); err != nil {
+				t.Fatalf("%+v", err)
+			}
+			objects.Close()
+		})
+	}
+}
+
+func TestParseRecordBounds(t *testing.T) {
+	if _, err := ParseRecord(make([]byte, 10)); err == nil {
+		t.Error("10 bytes were taken for an event")
+	}
+}
+
+// FuzzRecord decodes whatever bytes: nothing is read out of bounds, nothing hangs.
+func FuzzRecord(f *testing.F) {
+	f.Add(make([]byte, 88))
+	f.Add(append(make([]byte, 88), make([]byte, 40)...))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		record, err := ParseRecord(raw)
+		if err != nil {
+			return
+		}
+		total := 0
+		for value, bytes := range AllValues(record.Values) {
+			if int(value.Size) != len(bytes) {
+				t.Fatalf("a value of %d bytes has %d", value.Size, len(bytes))
+			}
+			total += len(bytes)
+		}
+		if total > len(raw) {
+			t.Fatalf("%d bytes of values out of %d", total, len(raw))
+		}
+	})
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/uspan/uspan/instrument"
+)
+
+func newAttach() *cobra.Command {
+	f := &flags{}
+	command := &cobra.Command{
+		Use:   "attach [flags] PID|EXECUTABLE...",
+		Short: "Trace running processes, or all processes of an executable",
+		Example: `  sudo uspan attach 4242                                # its own packages, a live call tree
+  sudo uspan attach -f 'main.handle*' /usr/bin/app      # every process of it, now and later
+  sudo uspan attach --for 10s -o json=spans.json 4242`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError{errors.New("name a process id or an executable")}
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error { return runAttach(f, args) },
+	}
+	f.add(command.Flags())
+	return command
+}
+
+func runAttach(f *flags, targets []string) error {
+	config, err := f.config()
+	if err != nil {
+		return err
+	}
+	config.Targets = targets
+	if f.dryRun {
+		return instrument.Plan(os.Stdout, targets, config.Rules)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	outputs, err := openOutputs(f, os.Stdout)
+	if err != nil {
+		return err
+	}
+	config.Outputs, config.Live = outputs.sinks(), outputs.live
+	trace, err := instrument.Start(config)
+	if err != nil {
+		return errors.Join(err, outputs.flush(context.Background(), f.flushTimeout))
+	}
+	defer trace.Close()
+	summary, err := trace.Run(ctx)
+	// From here on a signal ends uspan at once.
+	stop()
+	err = errors.Join(err, outputs.flush(context.Background(), f.flushTimeout), trace.Close())
+	f.say(outputs.closing(summary))
+	return err
+}

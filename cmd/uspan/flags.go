@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/span"
+)
+
+// flags are those of every command that traces.
+type flags struct {
+	functions    []string
+	outputs      []string
+	capture      string
+	duration     time.Duration
+	resource     []string
+	dryRun       bool
+	force        bool
+	flushTimeout time.Duration
+	verbose      bool
+	quiet        bool
+}
+
+func (f *flags) add(set *pflag.FlagSet) {
+	set.SortFlags = false
+	set.StringArrayVarP(&f.functions, "func", "f", nil,
+		"trace functions whose name matches `PATTERN`: a glob, /re/, or !PATTERN to take away; repeatable "+
+			"(default: the main module's own packages)")
+	set.StringArrayVarP(&f.outputs, "output", "o", nil,
+		"where spans go, `KIND[=WHERE]`: otlp[=URL], tree, json[=FILE]; repeatable "+
+			"(default: otlp where OTEL_EXPORTER_OTLP_ENDPOINT is set, else tree)")
+	set.StringVar(&f.capture, "capture", "auto", "capture arguments and results: `auto|none`")
+	set.DurationVar(&f.duration, "for", 0, "detach and flush after this `DURATION`")
+	set.StringArrayVar(&f.resource, "resource", nil, "resource attribute `KEY=VALUE` that wins over all others; repeatable")
+	set.BoolVar(&f.dryRun, "dry-run", false, "print the plan and end; needs no root")
+	set.BoolVar(&f.force, "force", false, "attach although the probes take over a tenth of the memory that the target's cgroup has left")
+	set.DurationVar(&f.flushTimeout, "flush-timeout", 5*time.Second, "how long the last flush may take")
+	set.BoolVarP(&f.verbose, "verbose", "v", false, "say more")
+	set.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but errors")
+}
+
+// config is what the flags ask instrument for, without targets and outputs.
+func (f *flags) config() (instrument.Config, error) {
+	config := instrument.Config{
+		Version: version(),
+		For:     f.duration,
+		Force:   f.force,
+		Log:     f.log,
+		Ready:   f.say,
+	}
+	rules, err := f.rules()
+	if err != nil {
+		return config, err
+	}
+	config.Rules = rules
+	switch {
+	case f.duration < 0:
+		return config, usageError{fmt.Errorf("--for %v: a duration above zero is needed", f.duration)}
+	case f.flushTimeout <= 0:
+		return config, usageError{fmt.Errorf("--flush-timeout %v: a duration above zero is needed", f.flushTimeout)}
+	case f.verbose && f.quiet:
+		return config, usageError{fmt.Errorf("-v and -q contradict each other")}
+	}
+	for _, pair := range f.resource {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok || key == "" {
+			return config, usageError{fmt.Errorf("--resource %q: KEY=VALUE is needed", pair)}
+		}
+		config.Resource = append(config.Resource, span.Attribute{Key: key, Value: value})
+	}
+	return config, nil
+}
+
+func (f *flags) rules() (plan.Rules, error) {
+	rules := plan.Rules{Patterns: f.functions}
+	switch f.capture {
+	case "auto":
+		rules.Values = true
+	case "none":
+	default:
+		return rules, usageError{fmt.Errorf("--capture %q: auto or none is needed", f.capture)}
+	}
+	return rules, nil
+}
+
+// say is for messages that -q takes away.
+func (f *flags) say(message string) {
+	if !f.quiet {
+		fmt.Fprintf(os.Stderr, "uspan: %s\n", message)
+	}
+}
+
+// log is for messages that only -v shows.
+func (f *flags) log(message string) {
+	if f.verbose {
+		f.say(message)
+	}
+}

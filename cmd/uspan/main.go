@@ -1,0 +1,98 @@
+// Command uspan turns functions of running Go programs into OpenTelemetry spans.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/uspan/uspan/instrument/target"
+)
+
+func main() { os.Exit(mainWithExitCode(os.Args[1:])) }
+
+// Exit statuses. `run` ends with the command's own where there is one.
+const (
+	exitFailed        = 1
+	exitUsage         = 2
+	exitUspan         = 125 // run: uspan itself failed or was misused
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// usageError is a misuse of the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// statusError ends uspan with a status and no message.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+func mainWithExitCode(args []string) int {
+	root := newRoot()
+	root.SetArgs(args)
+	command, err := root.ExecuteContextC(context.Background())
+	if err == nil {
+		return 0
+	}
+	if status, ok := errors.AsType[statusError](err); ok {
+		return int(status)
+	}
+	fmt.Fprintf(os.Stderr, "uspan: %v\n", err)
+	_, usage := errors.AsType[usageError](err)
+	if usage {
+		fmt.Fprintf(os.Stderr, "uspan: see '%s --help'\n", command.CommandPath())
+	}
+	switch {
+	case command.Name() != "run" && usage:
+		return exitUsage
+	case command.Name() != "run":
+		return exitFailed
+	case errors.Is(err, target.ErrNotFound):
+		return exitNotFound
+	case errors.Is(err, target.ErrNotExecutable):
+		return exitNotExecutable
+	}
+	return exitUspan
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "uspan",
+		Short: "Turn functions of running Go programs into OpenTelemetry spans",
+		Example: `  sudo uspan run -- ./app                        # its own packages, a live call tree
+  sudo uspan run -o otlp=http://localhost:4317 -f 'main.*' -- ./app -port 8080
+  sudo uspan attach -f 'shop/cart.(*Cart).*' 4242  # a running process
+  uspan run --dry-run -f 'main.*' -- ./app       # what would be traced, and why not`,
+		Long: `uspan turns any function of any running Go program into an OpenTelemetry span:
+no code change, no rebuild, no restart.`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("there is no command %q", args[0])}
+			}
+			return usageError{errors.New("which command?")}
+		},
+		RunE: func(*cobra.Command, []string) error { return nil },
+	}
+	root.SetVersionTemplate("uspan {{.Version}}\n")
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetHelpTemplate(helpTemplate)
+	root.AddCommand(newRun(), newAttach())
+	return root
+}
+
+// helpTemplate puts the examples first.
+const helpTemplate = `{{with .Example}}{{.}}
+
+{{end}}{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
+
+{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}`

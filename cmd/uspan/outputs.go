@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/uspan/uspan/exporter"
+	termtree "github.com/uspan/uspan/exporter/term"
+	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/span"
+)
+
+// output is what the command needs of each exporter.
+type output interface {
+	Export(spans []*span.Span)
+	Shutdown(ctx context.Context) error
+	Stats() exporter.Stats
+}
+
+// outputs are all the outputs of a command.
+type outputs struct {
+	names []string
+	all   []output
+	files []*os.File
+	live  bool
+	// usesStdout says that one of them writes to standard output.
+	usesStdout bool
+}
+
+// openOutputs opens what the -o flags name. tree goes to the stream treeTo.
+func openOutputs(f *flags, treeTo *os.File) (*outputs, error) {
+	names := f.outputs
+	if len(names) == 0 {
+		names = []string{defaultOutput()}
+	}
+	o := &outputs{}
+	for _, name := range names {
+		if err := o.open(f, name, treeTo); err != nil {
+			for _, opened := range o.all {
+				err = errors.Join(err, opened.Shutdown(context.Background()))
+			}
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+func defaultOutput() string {
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
+		if os.Getenv(name) != "" {
+			return "otlp"
+		}
+	}
+	return "tree"
+}
+
+func (o *outputs) open(f *flags, name string, treeTo *os.File) error {
+	kind, where, named := strings.Cut(name, "=")
+	if named && where == "" {
+		return usageError{fmt.Errorf("-o %q: nothing behind the equals sign", name)}
+	}
+	switch kind {
+	case "otlp":
+		otlp, err := exporter.OpenOTLP(exporter.OTLPConfig{Endpoint: where, Version: version(), Warn: f.say})
+		if err != nil {
+			return usageError{fmt.Errorf("-o %s: %w", name, err)}
+		}
+		o.add(name, otlp)
+	case "json":
+		file := os.Stdout
+		if named {
+			var err error
+			if file, err = os.Create(where); err != nil {
+				return fmt.Errorf("-o %s: %w", name, err)
+			}
+			o.files = append(o.files, file)
+		} else {
+			o.usesStdout = true
+		}
+		o.add(name, exporter.OpenJSON(file, exporter.JSONConfig{Version: version(), Warn: f.say}))
+	case "tree":
+		if named {
+			return usageError{fmt.Errorf("-o %s: tree has no place to go but the terminal", name)}
+		}
+		o.live = true
+		o.usesStdout = o.usesStdout || treeTo == os.Stdout
+		o.add(name, termtree.OpenTree(treeTo, termtree.Config{
+			Color: term.IsTerminal(int(treeTo.Fd())) && os.Getenv("NO_COLOR") == "",
+			Width: func() int {
+				width, _, err := term.GetSize(int(treeTo.Fd()))
+				if err != nil {
+					return 0
+				}
+				return width
+			},
+			Warn: f.say,
+		}))
+	default:
+		return usageError{fmt.Errorf("-o %q: the outputs are otlp[=URL], tree and json[=FILE]", name)}
+	}
+	return nil
+}
+
+func (o *outputs) add(name string, opened output) {
+	o.names = append(o.names, name)
+	o.all = append(o.all, opened)
+}
+
+// sinks are the outputs as instrument takes them.
+func (o *outputs) sinks() []instrument.Output {
+	sinks := make([]instrument.Output, len(o.all))
+	for i, opened := range o.all {
+		sinks[i] = opened
+	}
+	return sinks
+}
+
+// flush ends all outputs, within the time, at once.
+func (o *outputs) flush(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	done := make(chan error)
+	for _, opened := range o.all {
+		go func() { done <- opened.Shutdown(ctx) }()
+	}
+	var errs []error
+	for range o.all {
+		// What could not be sent is in the closing line, with its reason.
+		if err := <-done; err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			errs = append(errs, err)
+		}
+	}
+	for _, file := range o.files {
+		errs = append(errs, file.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// closing is the last line: what became of everything.
+func (o *outputs) closing(summary *instrument.Summary) string {
+	lost := summary.LostSpans()
+	var causes []string
+	cause := func(n uint64, why string) {
+		if n > 0 {
+			causes = append(causes, fmt.Sprintf("%d %s", n, why))
+		}
+	}
+	cause(summary.Lost.RingFull, "ring buffer full")
+	cause(summary.Lost.FramesFull, "too many open calls")
+	cause(summary.Lost.GoroutinesFull, "too many goroutines with open calls")
+	cause(summary.Lost.NoGoroutine, "goroutine unknown")
+	for i, opened := range o.all {
+		for _, loss := range opened.Stats().Lost {
+			lost += loss.Spans
+			why := fmt.Sprintf("%s: %s", o.names[i], loss.Cause)
+			if loss.Reason != "" {
+				why += ": " + loss.Reason
+			}
+			cause(loss.Spans, why)
+		}
+	}
+	line := fmt.Sprintf("%d spans, %d lost", summary.Spans, lost)
+	if len(causes) > 0 {
+		line += " (" + strings.Join(causes, "; ") + ")"
+	}
+	return line + fmt.Sprintf(", %d still open", summary.Open)
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/target"
+)
+
+func newRun() *cobra.Command {
+	f := &flags{}
+	var user string
+	command := &cobra.Command{
+		Use:   "run [flags] -- COMMAND [ARGUMENT...]",
+		Short: "Start a program and trace it from its first call on",
+		Example: `  sudo uspan run -- ./app                               # its own packages, a live call tree
+  sudo uspan run -f 'main.*' -f '!main.debug*' -- ./app -port 8080
+  sudo uspan run -o otlp=http://localhost:4317 -o tree --user nobody -- ./app
+  uspan run --dry-run -- ./app                          # what would be traced; needs no root`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError{errors.New("name the command to run")}
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			return runRun(f, target.Command{Path: args[0], Args: args[1:], User: user})
+		},
+	}
+	f.add(command.Flags())
+	command.Flags().StringVar(&user, "user", "", "start the command as `NAME`")
+	command.Flags().SetInterspersed(false)
+	return command
+}
+
+func runRun(f *flags, command target.Command) error {
+	config, err := f.config()
+	if err != nil {
+		return err
+	}
+	if f.dryRun {
+		return instrument.Plan(os.Stdout, []string{command.Path}, config.Rules)
+	}
+	outputs, err := openOutputs(f, os.Stderr)
+	if err != nil {
+		return err
+	}
+	if outputs.usesStdout {
+		command.Stdout = os.Stderr
+	}
+	config.Command = &command
+	config.Outputs, config.Live = outputs.sinks(), outputs.live
+	trace, err := instrument.Start(config)
+	if err != nil {
+		return errors.Join(err, outputs.flush(context.Background(), f.flushTimeout))
+	}
+	defer trace.Close()
+	ctx := context.Background()
+	summary, err := trace.Run(ctx)
+	err = errors.Join(err, outputs.flush(ctx, f.flushTimeout))
+	f.say(outputs.closing(summary))
+	status, waitErr := trace.Command().Wait()
+	if err = errors.Join(err, waitErr); err != nil {
+		return err
+	}
+	if status.ExitCode() != 0 {
+		return statusError(status.ExitCode())
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+package instrument
+
+import (
+	"time"
+
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/span"
+	"github.com/uspan/uspan/instrument/target"
+)
+
+// An Output takes the spans that Run makes. Spans arrive in batches, a call's
+// begin (only with Config.Live) before its end. Export must not block for long:
+// events wait in the kernel meanwhile, and what does not fit there is lost.
+type Output interface {
+	Export(spans []*span.Span)
+}
+
+// Config says what Run does.
+type Config struct {
+	// Command is started and traced from its first instruction on; or Targets
+	// are process ids, and paths of executables, of which every process is
+	// traced, now and later.
+	Command *target.Command
+	Targets []string
+
+	Rules plan.Rules
+	// Resource are attributes that win over those of the targets.
+	Resource []span.Attribute
+	// Version is uspan's own.
+	Version string
+
+	Outputs []Output
+	// Live asks for the begins of calls, too.
+	Live bool
+	// For bounds the time of tracing; 0: until the targets end.
+	For time.Duration
+	// Force attaches although the probes take much of the target's memory.
+	Force bool
+
+	// Log takes messages for people: notes such as functions that the kernel
+	// refused. Ready takes the one that says that tracing begins.
+	Log, Ready func(message string)
+}

@@ -1,0 +1,50 @@
+// Package instrument turns calls of functions of running Go programs into spans.
+// Run is the whole way from targets to spans; Plan is the part of it that needs
+// neither a kernel nor privileges. Each step is a package:
+//
+//	path ─ gobin.Open ▸ File ─ plan.Build(rules) ▸ Plan ─ attach.Attach(target) ▸ Session
+//	     ─ Read ▸ bpf.Record ─ span.Assembler ▸ Span ─ Output
+//
+// Data flows one way, and nothing calls leftward. Everything left of attach is
+// a pure function of the executable and the rules.
+//
+// # Glossary
+//
+// Function: one function of an executable, identified by its entry address;
+// names are not always unique.
+//
+// Call: one execution of a function, from its entry to its return.
+//
+// Depth: the distance in bytes of the return address of a call from the top of
+// its goroutine's stack. It stays the same when the runtime moves the stack.
+//
+// Frame: what the kernel side keeps of a call that has begun and not ended; it
+// is found by goroutine and depth.
+//
+// Site: one address that carries a probe: an entry or an exit of a function.
+//
+// Probe: the breakpoint at a site with the program that runs when it is hit.
+//
+// Emulated, single-stepped: how the kernel executes the instruction under a
+// breakpoint; a single step costs a second trap.
+//
+// Cookie: the number that a site hands to its program: which function it is,
+// and what the program has to know about the site.
+//
+// Plan: which functions of one executable are traced, their sites and
+// captures, and which are not, with the reason.
+//
+// Capture: how one argument or result is read from registers and memory.
+//
+// Event: what the kernel side tells of a call, a record in the ring buffer.
+//
+// Span: one call as OpenTelemetry has it. Trace: a tree of spans.
+//
+// Target: a process that is traced. Resource: what is said about it.
+//
+// Bias: what addresses in a process are above those in its executable, for
+// executables that are loaded anywhere (PIE).
+//
+// Lost: a call of a traced function that gave no span, counted by cause.
+// Unpaired: a return of a call that began before the probes were there.
+package instrument

@@ -1,0 +1,151 @@
+package instrument
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+
+	"github.com/uspan/uspan/instrument/gobin"
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/target"
+)
+
+// image is one executable that is traced: the open file, its plan, and the
+// processes that were asked for by id.
+type image struct {
+	file      *os.File
+	inode     target.Inode
+	binary    *gobin.File
+	plan      *plan.Plan
+	path      string
+	processes []*target.Process
+	// every says that all processes of the executable are targets.
+	every bool
+}
+
+// openImage plans an executable. It takes over file.
+func openImage(file *os.File, path string, rules plan.Rules) (*image, error) {
+	i := &image{file: file, path: path}
+	var err error
+	if i.inode, err = target.StatInode(fmt.Sprintf("/proc/self/fd/%d", file.Fd())); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	if i.binary, err = gobin.NewFile(file, path); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	if i.plan, err = plan.Build(i.binary, rules); err != nil {
+		return nil, errors.Join(err, i.close())
+	}
+	return i, nil
+}
+
+func (i *image) close() error {
+	var errs []error
+	for _, p := range i.processes {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(append(errs, i.binary.Close(), i.file.Close())...)
+}
+
+// openPath opens an executable that is named by a path or, without a slash, as
+// a shell would find it.
+func openPath(name string, rules plan.Rules) (*image, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		// What is not executable may be read all the same.
+		if _, statErr := os.Stat(name); statErr != nil {
+			return nil, err
+		}
+		path = name
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return openImage(file, path, rules)
+}
+
+// openProcess opens the executable that a process runs, whatever is at its path now.
+func openProcess(p *target.Process, rules plan.Rules) (*image, error) {
+	file, err := p.OpenExe()
+	if err != nil {
+		return nil, err
+	}
+	i, err := openImage(file, p.ExePath(), rules)
+	if err != nil {
+		return nil, fmt.Errorf("process %d: %w", p.PID(), err)
+	}
+	i.processes = append(i.processes, p)
+	return i, nil
+}
+
+// openTargets opens process ids and paths: one image an executable.
+func openTargets(targets []string, rules plan.Rules) (images []*image, err error) {
+	defer func() {
+		if err != nil {
+			for _, i := range images {
+				i.close()
+			}
+			images = nil
+		}
+	}()
+	same := func(inode target.Inode) *image {
+		for _, i := range images {
+			if i.inode == inode {
+				return i
+			}
+		}
+		return nil
+	}
+	for _, name := range targets {
+		pid, notNumber := strconv.Atoi(name)
+		if notNumber != nil {
+			i, err := openPath(name, rules)
+			if err != nil {
+				return images, err
+			}
+			i.every = true
+			if known := same(i.inode); known != nil {
+				known.every = true
+				i.close()
+			} else {
+				images = append(images, i)
+			}
+			continue
+		}
+		p, err := target.Open(pid)
+		if err != nil {
+			return images, err
+		}
+		if known := same(p.Inode()); known != nil {
+			known.processes = append(known.processes, p)
+			continue
+		}
+		i, err := openProcess(p, rules)
+		if err != nil {
+			return images, errors.Join(err, p.Close())
+		}
+		images = append(images, i)
+	}
+	return images, nil
+}
+
+// Plan writes the plans for a command's executable, process ids and paths: what
+// Run would do. It needs no privileges beyond reading the executables.
+func Plan(w io.Writer, names []string, rules plan.Rules) error {
+	images, err := openTargets(names, rules)
+	if err != nil {
+		return err
+	}
+	for n, i := range images {
+		if n > 0 {
+			fmt.Fprintln(w)
+		}
+		_, writeErr := i.plan.WriteTo(w)
+		err = errors.Join(err, writeErr, i.close())
+	}
+	return err
+}

@@ -1,0 +1,438 @@
+package instrument
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/uspan/uspan/bpf"
+	"github.com/uspan/uspan/instrument/attach"
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/span"
+	"github.com/uspan/uspan/instrument/target"
+)
+
+// A Trace is targets with probes in them, from Start on.
+type Trace struct {
+	config  Config
+	images  []*image
+	plans   []*plan.Plan
+	session *attach.Session
+	command *target.Process
+
+	assembler *span.Assembler
+	processes map[int]*traced
+	ended     chan *traced
+	closed    chan struct{}
+	batch     []*span.Span
+	finishing []finishing
+	summary   Summary
+}
+
+// Summary is what came of a Trace.
+type Summary struct {
+	// Spans were handed to the outputs. Open are those of them whose call had
+	// not ended.
+	Spans, Open uint64
+	// Lost is what the kernel side could not tell, by cause.
+	Lost bpf.Counters
+}
+
+// LostSpans is the number of calls that gave no span.
+func (s *Summary) LostSpans() uint64 {
+	return s.Lost.RingFull + s.Lost.FramesFull + s.Lost.GoroutinesFull + s.Lost.NoGoroutine
+}
+
+// traced is one process with probes in it.
+type traced struct {
+	process *target.Process
+	image   *image
+}
+
+// finishing is a process that has ended and whose last events are still in the
+// ring: how many bytes have to be read until they are not.
+type finishing struct {
+	*traced
+	bytes int
+}
+
+// batchSpans is how many spans are handed to the outputs at once.
+const batchSpans = 512
+
+// Start plans, starts the command or finds the targets, and attaches. When it
+// returns, calls are being recorded: Run has to follow. A command that could
+// not be traced is not run.
+func Start(config Config) (*Trace, error) {
+	t := &Trace{
+		config:    config,
+		processes: make(map[int]*traced),
+		ended:     make(chan *traced, 16),
+		closed:    make(chan struct{}),
+	}
+	if err := t.start(); err != nil {
+		if t.command != nil {
+			t.command.Kill()
+		}
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func (t *Trace) start() error {
+	if !target.InitPIDNamespace() {
+		return errors.New("uspan runs in a PID namespace of its own, where it cannot tell the processes " +
+			"that the kernel speaks of: start it in the host's (docker run --pid=host)")
+	}
+	if err := t.open(); err != nil {
+		return err
+	}
+	for _, i := range t.images {
+		t.plans = append(t.plans, i.plan)
+		if err := t.checkMemory(i); err != nil {
+			return err
+		}
+	}
+	var err error
+	t.session, err = attach.NewSession(t.plans, attach.Options{
+		Live:        t.config.Live,
+		StringBytes: t.config.Rules.StringBytes,
+	})
+	if err != nil {
+		return err
+	}
+	t.assembler = span.NewAssembler(t.plans)
+	for n, i := range t.images {
+		for _, p := range i.processes {
+			if err := t.adopt(p, i); err != nil {
+				return err
+			}
+		}
+		skipped, err := t.session.Attach(n, i.file, i.every)
+		for _, s := range skipped {
+			t.config.Log(fmt.Sprintf("not traced: %s: %s", s.Name, s.Reason))
+		}
+		if err != nil {
+			return err
+		}
+		t.config.Ready(t.ready(i, len(i.plan.Functions)-len(skipped)))
+	}
+	if t.command == nil {
+		return nil
+	}
+	if err := t.session.WatchSignals(); err != nil {
+		t.config.Log(err.Error() + "; Ctrl-C may reach the command twice")
+	}
+	return t.command.Resume()
+}
+
+// open fills in images.
+func (t *Trace) open() (err error) {
+	if t.config.Command == nil {
+		t.images, err = openTargets(t.config.Targets, t.config.Rules)
+		return err
+	}
+	if t.command, err = target.Start(*t.config.Command); err != nil {
+		return err
+	}
+	i, err := openProcess(t.command, t.config.Rules)
+	if err != nil {
+		return err
+	}
+	t.images = append(t.images, i)
+	return nil
+}
+
+// checkMemory refuses probes that take much of what a target may still use:
+// every text page with a probe becomes a page of its own in each process.
+func (t *Trace) checkMemory(i *image) error {
+	if t.config.Force {
+		return nil
+	}
+	need := uint64(i.plan.Pages()) * 4096
+	for _, p := range i.processes {
+		left, limited := p.MemoryLeft()
+		if limited && need > left/10 {
+			return fmt.Errorf("process %d: the probes need %d KiB of its memory, and its cgroup has %d KiB left: "+
+				"trace fewer functions, or use --force", p.PID(), need>>10, left>>10)
+		}
+	}
+	return nil
+}
+
+func (t *Trace) ready(i *image, functions int) string {
+	var where []string
+	for _, p := range i.processes {
+		where = append(where, strconv.Itoa(p.PID()))
+	}
+	switch {
+	case i.every:
+		return fmt.Sprintf("tracing %s of %s (every process)", count(functions, "function"), i.path)
+	case len(where) == 1:
+		return fmt.Sprintf("tracing %s of %s (pid %s)", count(functions, "function"), i.path, where[0])
+	}
+	return fmt.Sprintf("tracing %s of %s (pids %s)", count(functions, "function"), i.path, strings.Join(where, ", "))
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// adopt makes a process a target, or one that has made itself one known.
+func (t *Trace) adopt(p *target.Process, i *image) error {
+	bias, err := p.LoadBias()
+	if err != nil && p.Alive() {
+		return fmt.Errorf("process %d: %w", p.PID(), err)
+	}
+	traced := &traced{process: p, image: i}
+	t.processes[p.PID()] = traced
+	resource, err := p.Resource(t.describe(i))
+	if err != nil {
+		t.config.Log(fmt.Sprintf("process %d: %v", p.PID(), err))
+	}
+	t.assembler.SetProcess(p.PID(), &span.Process{Resource: resource, Bias: bias})
+	if err := t.session.Watch(p.PID()); err != nil {
+		return err
+	}
+	go func() {
+		select {
+		case <-p.Done():
+		case <-t.closed:
+			return
+		}
+		select {
+		case t.ended <- traced:
+			t.session.Wake()
+		case <-t.closed:
+		}
+	}()
+	return nil
+}
+
+func (t *Trace) describe(i *image) target.Description {
+	return target.Description{
+		Build:      i.binary.Info,
+		Version:    t.config.Version,
+		Attributes: t.config.Resource,
+	}
+}
+
+// Command is the process that was started, or nil.
+func (t *Trace) Command() *target.Process { return t.command }
+
+// FromKernel counts how often the kernel itself (a terminal) sent a signal to uspan.
+func (t *Trace) FromKernel(signal unix.Signal) int { return t.session.KernelSignals(signal) }
+
+// Run makes spans until the targets have ended, the time is over, or ctx is
+// done. Then the probes are gone, and what was open has been told.
+func (t *Trace) Run(ctx context.Context) (*Summary, error) {
+	if t.config.For > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, t.config.For)
+		defer cancel()
+	}
+	stop := context.AfterFunc(ctx, func() { t.session.Wake() })
+	defer stop()
+	for ctx.Err() == nil && !t.over() {
+		if err := t.read(); err != nil {
+			return &t.summary, err
+		}
+		t.notice()
+	}
+	return &t.summary, t.finish()
+}
+
+// over says that all targets have ended and no new ones can come.
+func (t *Trace) over() bool {
+	if len(t.processes) > 0 {
+		return false
+	}
+	for _, i := range t.images {
+		if i.every {
+			return false
+		}
+	}
+	return true
+}
+
+// read handles the next event, or what there is to do when there is none.
+func (t *Trace) read() error {
+	record, err := t.session.Read()
+	switch {
+	case errors.Is(err, attach.ErrIdle):
+		t.flush()
+		return t.finishProcesses(-1)
+	case err != nil:
+		return fmt.Errorf("read events: %w", err)
+	}
+	switch record.Kind {
+	case bpf.EventProcess:
+		t.meet(&record)
+	default:
+		t.emit(t.assembler.Span(&record))
+	}
+	return t.finishProcesses(t.session.RecordBytes())
+}
+
+// meet learns about a process that was not known: a new one of an executable.
+func (t *Trace) meet(record *bpf.Record) {
+	pid := int(record.Tgid)
+	if t.processes[pid] != nil {
+		return
+	}
+	image := t.imageOf(int(record.Function))
+	p, err := target.Open(pid)
+	if err != nil {
+		// It has ended already: what is known of it has to do.
+		gone := target.Ended{PID: pid, ExePath: image.path}
+		t.assembler.SetProcess(pid, &span.Process{Resource: gone.Resource(t.describe(image))})
+		return
+	}
+	if err := t.adopt(p, image); err != nil {
+		t.config.Log(err.Error())
+	}
+}
+
+// imageOf is the image whose plan has a function of the session.
+func (t *Trace) imageOf(function int) *image {
+	for _, i := range t.images {
+		if function < len(i.plan.Functions) {
+			return i
+		}
+		function -= len(i.plan.Functions)
+	}
+	return t.images[len(t.images)-1]
+}
+
+// emit hands a span on.
+func (t *Trace) emit(s *span.Span) {
+	if s == nil {
+		return
+	}
+	if !s.End.IsZero() {
+		t.summary.Spans++
+	}
+	t.batch = append(t.batch, s)
+	if len(t.batch) >= batchSpans {
+		t.flush()
+	}
+}
+
+func (t *Trace) flush() {
+	if len(t.batch) == 0 {
+		return
+	}
+	for _, output := range t.config.Outputs {
+		output.Export(t.batch)
+	}
+	t.batch = nil // outputs may keep it
+}
+
+// notice takes note of processes that have ended.
+func (t *Trace) notice() {
+	for {
+		select {
+		case ended := <-t.ended:
+			t.finishing = append(t.finishing, finishing{ended, t.session.Waiting()})
+		default:
+			return
+		}
+	}
+}
+
+// finishProcesses tells what was open in processes that have ended, once their
+// last events are read: read is how many bytes that makes, or negative when the
+// ring was empty.
+func (t *Trace) finishProcesses(read int) error {
+	rest := t.finishing[:0]
+	var errs []error
+	for _, f := range t.finishing {
+		if f.bytes -= read; f.bytes > 0 && read >= 0 {
+			rest = append(rest, f)
+			continue
+		}
+		pid := f.process.PID()
+		errs = append(errs, t.endOpen(pid, span.ProcessExit), t.session.Forget(pid))
+		t.assembler.Forget(pid)
+		delete(t.processes, pid)
+		if f.process != t.command {
+			f.process.Close()
+		}
+	}
+	t.finishing = rest
+	return errors.Join(errs...)
+}
+
+// endOpen tells the calls that are still open: of one process, or of all with 0.
+func (t *Trace) endOpen(pid int, why span.Incomplete) error {
+	records, err := t.session.Open(pid)
+	now := span.Monotonic()
+	for i := range records {
+		if s := t.assembler.End(&records[i], now, t.why(&records[i], why)); s != nil {
+			t.summary.Open++
+			t.emit(s)
+		}
+	}
+	return err
+}
+
+// why is the reason for the end of an open call.
+func (t *Trace) why(record *bpf.Record, why span.Incomplete) span.Incomplete {
+	traced := t.processes[int(record.Tgid)]
+	if traced == nil || !traced.process.Alive() {
+		return span.ProcessExit
+	}
+	return why
+}
+
+// finish detaches and tells what is left.
+func (t *Trace) finish() error {
+	err := t.session.Detach()
+	// Everything that is in the ring now is all that will ever be there.
+	t.session.Wake()
+	for {
+		record, readErr := t.session.Read()
+		if errors.Is(readErr, attach.ErrIdle) {
+			break
+		}
+		if readErr != nil {
+			return errors.Join(err, readErr)
+		}
+		if record.Kind == bpf.EventProcess {
+			t.meet(&record)
+			continue
+		}
+		t.emit(t.assembler.Span(&record))
+	}
+	t.notice()
+	err = errors.Join(err, t.finishProcesses(-1), t.endOpen(0, span.Detached))
+	t.flush()
+	lost, lostErr := t.session.Lost()
+	t.summary.Lost = lost
+	return errors.Join(err, lostErr)
+}
+
+// Close frees everything; nothing stays attached. A command runs on. To be
+// called once.
+func (t *Trace) Close() error {
+	var errs []error
+	close(t.closed)
+	if t.session != nil {
+		errs = append(errs, t.session.Close())
+	}
+	for _, traced := range t.processes {
+		if traced.process != t.command {
+			errs = append(errs, traced.process.Close())
+		}
+	}
+	for _, i := range t.images {
+		errs = append(errs, i.close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,26 @@
+// Package kerneltest guards the tests that need a kernel that takes BPF
+// programs and uprobes, and the privileges to use them.
+package kerneltest
+
+import (
+	"os"
+	"testing"
+
+	"github.com/cilium/ebpf/features"
+)
+
+// Require skips a test where the kernel or the privileges do not let it run,
+// and fails it instead when REQUIRE_BPF is 1.
+func Require(t testing.TB) {
+	t.Helper()
+	stop := t.Skipf
+	if os.Getenv("REQUIRE_BPF") == "1" {
+		stop = t.Fatalf
+	}
+	if os.Geteuid() != 0 {
+		stop("needs root: run make test")
+	}
+	if err := features.HaveBPFLinkUprobeMulti(); err != nil {
+		stop("needs uprobe_multi links (Linux 6.6): %v", err)
+	}
+}
