@@ -2,21 +2,8 @@ package target
 
 import (
 	"os"
-	"regexp"
+	"path"
 	"strings"
-)
-
-// Names by which container runtimes call the cgroup of a container. All but
-// Fargate's take the 64 hexadecimal digits of the container's id, alone
-// (docker, containerd under cgroupfs), behind the runtime's name (docker-,
-// crio-, cri-containerd-, libpod-), or, with systemd names under cgroupfs,
-// behind a slice and the runtime's name (…slice:cri-containerd:).
-var (
-	containerName  = regexp.MustCompile(`^(?:.*:)?([a-z-]*-)?([0-9a-f]{64})(?:\.scope)?$`)
-	fargateName    = regexp.MustCompile(`^[0-9a-f]{32}-[0-9]+$`)
-	dockerMount    = regexp.MustCompile(`/containers/([0-9a-f]{64})/hostname$`)
-	podmanMount    = regexp.MustCompile(`/overlay-containers/([0-9a-f]{64})/userdata/(?:hostname|\.containerenv)$`)
-	kubernetesPath = regexp.MustCompile(`/kubelet/pods/|/sandboxes/[0-9a-f]{64}/`)
 )
 
 // containerOf is the id of the container that a process runs in, or nothing. The
@@ -27,7 +14,7 @@ func containerOf(pid int) string {
 			return id
 		}
 	}
-	// With a cgroup namespace that uspan shares the path says nothing.
+	// Within a cgroup namespace that uspan shares, the path says nothing.
 	text, err := os.ReadFile(procPath(pid, "mountinfo"))
 	if err != nil {
 		return ""
@@ -39,28 +26,49 @@ func containerByCgroup(text string) string {
 	for _, c := range parseCgroups(text) {
 		segments := strings.Split(c.path, "/")
 		for i := len(segments) - 1; i >= 0; i-- {
-			if id := containerSegment(segments, i); id != "" {
+			if id, ok := containerName(segments[i]); ok {
 				return id
+			}
+			// /ecs/TASK/TASK-NUMBER: what the metadata of Fargate tasks calls
+			// the container's id.
+			if i >= 2 && segments[i-2] == "ecs" && isFargate(segments[i]) {
+				return segments[i]
 			}
 		}
 	}
 	return ""
 }
 
-// containerSegment returns the id that one segment of a cgroup's path names. The
-// processes that watch a container (conmon) have cgroups of like names, and are
-// not in it.
-func containerSegment(segments []string, i int) string {
-	if m := containerName.FindStringSubmatch(segments[i]); m != nil && !strings.HasSuffix(m[1], "conmon-") {
-		return m[2]
+// idLength is the number of hexadecimal digits of a container's id.
+const idLength = 64
+
+// containerName returns the id in the name of a container's cgroup: alone
+// (docker, containerd) or behind the runtime's name (docker-, crio-,
+// cri-containerd-, libpod-) with .scope, where systemd manages the cgroups, or
+// behind a slice and the runtime's name (SLICE:cri-containerd:ID). The processes
+// that watch a container (crio-conmon-, libpod-conmon-) have cgroups of like
+// names and are not in it.
+func containerName(name string) (id string, ok bool) {
+	name = strings.TrimSuffix(name, ".scope")
+	if len(name) < idLength {
+		return "", false
 	}
-	// /ecs/TASK/TASK-NUMBER: the metadata of Fargate tasks calls that the
-	// container's id.
-	if i >= 2 && segments[i-2] == "ecs" && fargateName.MatchString(segments[i]) {
-		return segments[i]
+	runtime, id := name[:len(name)-idLength], name[len(name)-idLength:]
+	if !isHex(id) || strings.HasSuffix(runtime, "conmon-") {
+		return "", false
 	}
-	return ""
+	if runtime != "" && !strings.HasSuffix(runtime, "-") && !strings.HasSuffix(runtime, ":") {
+		return "", false
+	}
+	return id, true
 }
+
+func isFargate(name string) bool {
+	task, number, ok := strings.Cut(name, "-")
+	return ok && len(task) == 32 && isHex(task) && number != "" && strings.Trim(number, "0123456789") == ""
+}
+
+func isHex(text string) bool { return strings.Trim(text, "0123456789abcdef") == "" }
 
 // containerByMounts finds the id in the source of the files that docker and
 // podman mount into a container. In a pod of Kubernetes these belong to the
@@ -68,16 +76,17 @@ func containerSegment(segments []string, i int) string {
 func containerByMounts(text string) string {
 	var id string
 	for _, m := range parseMounts(text) {
-		if kubernetesPath.MatchString(m.root) {
+		if strings.Contains(m.root, "/kubelet/pods/") || strings.Contains(m.root, "/sandboxes/") {
 			return ""
 		}
 		if m.point != "/etc/hostname" && m.point != "/run/.containerenv" {
 			continue
 		}
-		for _, name := range []*regexp.Regexp{dockerMount, podmanMount} {
-			if found := name.FindStringSubmatch(m.root); found != nil {
-				id = found[1]
-			}
+		// …/containers/ID/hostname, …/overlay-containers/ID/userdata/hostname
+		dir := strings.TrimSuffix(path.Dir(m.root), "/userdata")
+		kind, name := path.Split(dir)
+		if strings.HasSuffix(kind, "containers/") && len(name) == idLength && isHex(name) {
+			id = name
 		}
 	}
 	return id

@@ -1,0 +1,136 @@
+package target
+
+import (
+	"math"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// MemoryLeft is how many bytes the process's cgroup, and those that it lies in,
+// may still be charged until a limit is reached: the least over all of them.
+// Limited is false where there is no limit, or none that uspan can see: the
+// cgroup must lie below a mount of uspan's own.
+//
+// Limits are memory.max and memory.high of version 2 and memory.limit_in_bytes of
+// version 1. Inactive file pages are not counted as used, as the kernel drops
+// them first.
+func (p *Process) MemoryLeft() (bytes uint64, limited bool) {
+	cgroups, err := os.ReadFile(procPath(p.pid, "cgroup"))
+	if err != nil {
+		return 0, false
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return 0, false
+	}
+	return memoryLeft(parseCgroups(string(cgroups)), parseMounts(string(mounts)), os.ReadFile)
+}
+
+// A memoryVersion is how one version of cgroups calls its files
+// (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst).
+type memoryVersion struct {
+	limits   []string
+	usage    string
+	inactive string // the key in memory.stat
+}
+
+func memoryLeft(cgroups []cgroup, mounts []mount, read func(string) ([]byte, error)) (uint64, bool) {
+	v1 := memoryVersion{[]string{"memory.limit_in_bytes"}, "memory.usage_in_bytes", "total_inactive_file"}
+	v2 := memoryVersion{[]string{"memory.max", "memory.high"}, "memory.current", "inactive_file"}
+
+	left := uint64(math.MaxUint64)
+	for _, c := range cgroups {
+		version := v2
+		if !c.unified {
+			version = v1
+			if !slices.Contains(c.controllers, "memory") {
+				continue
+			}
+		}
+		top, dir, ok := cgroupDirectory(c, mounts)
+		if !ok {
+			continue
+		}
+		for ; ; dir = path.Dir(dir) {
+			left = min(left, version.left(dir, read))
+			if dir == top || dir == "/" {
+				break
+			}
+		}
+	}
+	if left == math.MaxUint64 {
+		return 0, false
+	}
+	return left, true
+}
+
+// cgroupDirectory returns the directory of a cgroup, and that of the outermost
+// cgroup that its mount shows.
+func cgroupDirectory(c cgroup, mounts []mount) (top, dir string, ok bool) {
+	for _, m := range mounts {
+		switch {
+		case c.unified && m.kind != "cgroup2":
+			continue
+		case !c.unified && (m.kind != "cgroup" || !slices.Contains(m.options, "memory")):
+			continue
+		}
+		below, ok := strings.CutPrefix(c.path, strings.TrimSuffix(m.root, "/"))
+		// A path through .. leads out of uspan's own cgroup namespace.
+		if !ok || below != "" && below[0] != '/' || strings.Contains(below+"/", "/../") {
+			continue
+		}
+		return m.point, path.Join(m.point, below), true
+	}
+	return "", "", false
+}
+
+// left is what one cgroup has left, or the greatest number without a limit. A
+// missing file is no limit: the root has none, nor has a hierarchy whose memory
+// controller is in use elsewhere.
+func (v memoryVersion) left(dir string, read func(string) ([]byte, error)) uint64 {
+	limit := uint64(math.MaxUint64)
+	for _, name := range v.limits {
+		if text, err := read(path.Join(dir, name)); err == nil {
+			limit = min(limit, parseLimit(string(text)))
+		}
+	}
+	if limit == math.MaxUint64 {
+		return limit
+	}
+	text, err := read(path.Join(dir, v.usage))
+	if err != nil {
+		return math.MaxUint64
+	}
+	usage, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return math.MaxUint64
+	}
+	if text, err := read(path.Join(dir, "memory.stat")); err == nil {
+		usage -= min(usage, statValue(string(text), v.inactive))
+	}
+	return limit - min(limit, usage)
+}
+
+// parseLimit parses a limit in bytes. None is "max" in version 2, and in version
+// 1 the greatest number of whole pages that an int64 counts (PAGE_COUNTER_MAX).
+func parseLimit(text string) uint64 {
+	const unlimited = math.MaxInt64 &^ (1<<16 - 1) // pages have at most 64 KiB
+	limit, err := strconv.ParseUint(strings.TrimSpace(text), 10, 64)
+	if err != nil || limit >= unlimited {
+		return math.MaxUint64
+	}
+	return limit
+}
+
+func statValue(text, key string) uint64 {
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, key+" "); ok {
+			n, _ := strconv.ParseUint(strings.TrimSpace(value), 10, 64)
+			return n
+		}
+	}
+	return 0
+}
