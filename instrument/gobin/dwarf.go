@@ -68,7 +68,7 @@ func (f *File) readDWARF() (*debugInfo, error) {
 		}
 	}
 	d := &debugInfo{data: data, subprograms: map[dwarf.Offset]map[uint64]dwarf.Offset{}}
-	if err := d.readUnits(); err != nil {
+	if err := d.readUnits(sections["info"]); err != nil {
 		return nil, fmt.Errorf("read the DWARF of %s: %w", f.Path, err)
 	}
 	return d, nil
@@ -123,29 +123,63 @@ func (f *File) readDebugSection(name string) ([]byte, error) {
 }
 
 // readUnits reads the root of every unit.
-func (d *debugInfo) readUnits() error {
-	r := d.data.Reader()
-	for {
-		e, err := r.Next()
+func (d *debugInfo) readUnits(info []byte) error {
+	for _, unit := range unitRoots(info) {
+		e, _, err := d.entry(unit)
 		if err != nil {
 			return err
 		}
-		if e == nil {
-			break
+		if e.Tag != dwarf.TagCompileUnit {
+			continue
 		}
-		if e.Tag == dwarf.TagCompileUnit {
-			ranges, err := d.data.Ranges(e)
-			if err != nil {
-				return err
-			}
-			for _, g := range ranges {
-				d.units = append(d.units, unitRange{span{g[0], g[1]}, e.Offset})
-			}
+		ranges, err := d.data.Ranges(e)
+		if err != nil {
+			return err
 		}
-		r.SkipChildren()
+		for _, g := range ranges {
+			d.units = append(d.units, unitRange{span{g[0], g[1]}, unit})
+		}
+		// A function has a range at least; damaged units could share a long list.
+		if len(d.units) > len(info) {
+			return errors.New("its list of units is damaged")
+		}
 	}
 	sort.Slice(d.units, func(i, j int) bool { return d.units[i].start < d.units[j].start })
 	return nil
+}
+
+// unitRoots finds the root entries: where the headers of the units end (DWARF 5,
+// section 7.5.1). debug/dwarf has checked the headers, but does not tell.
+func unitRoots(info []byte) []dwarf.Offset {
+	var roots []dwarf.Offset
+	for at := 0; at+4 <= len(info); {
+		length, header, word := uint64(binary.LittleEndian.Uint32(info[at:])), 4, 4
+		if length == 0xffffffff {
+			if at+12 > len(info) {
+				break
+			}
+			length, header, word = binary.LittleEndian.Uint64(info[at+4:]), 12, 8
+		}
+		if length > uint64(len(info)-at-header) {
+			break
+		}
+		next := at + header + int(length)
+		if length > 2 {
+			const compile, partial = 1, 3
+			root := at + header + 2 + 1 + word // version, address size, abbreviations
+			if binary.LittleEndian.Uint16(info[at+header:]) >= 5 {
+				root++ // type of unit
+				if kind := info[at+header+2]; kind != compile && kind != partial {
+					root = next
+				}
+			}
+			if root < next {
+				roots = append(roots, dwarf.Offset(root))
+			}
+		}
+		at = next
+	}
+	return roots
 }
 
 // subprogram finds the entry of the function that begins at addr. The caller
@@ -178,24 +212,15 @@ func (d *debugInfo) indexUnit(unit dwarf.Offset) (map[uint64]dwarf.Offset, error
 		return nil, err
 	}
 	index := map[uint64]dwarf.Offset{}
-	if !e.Children {
-		return index, nil
-	}
-	for {
-		e, err := r.Next()
-		if err != nil {
-			return nil, err
-		}
-		if e == nil || e.Tag == 0 {
-			return index, nil
-		}
-		if e.Tag == dwarf.TagSubprogram {
-			if low, ok := e.Val(dwarf.AttrLowpc).(uint64); ok {
-				index[low] = e.Offset
+	err = children(e, r, func(child *dwarf.Entry) error {
+		if child.Tag == dwarf.TagSubprogram {
+			if low, ok := child.Val(dwarf.AttrLowpc).(uint64); ok {
+				index[low] = child.Offset
 			}
 		}
-		r.SkipChildren()
-	}
+		return nil
+	})
+	return index, err
 }
 
 // entry reads the entry at an offset, and returns a reader behind it.
@@ -213,22 +238,30 @@ func (d *debugInfo) entry(offset dwarf.Offset) (*dwarf.Entry, *dwarf.Reader, err
 }
 
 // children calls each for the direct children of an entry that has just been
-// read from r.
+// read from r. Unlike Reader.SkipChildren it does not recurse, as a damaged file
+// can nest entries to any depth.
 func children(e *dwarf.Entry, r *dwarf.Reader, each func(*dwarf.Entry) error) error {
 	if !e.Children {
 		return nil
 	}
-	for {
+	for depth := 0; ; {
 		child, err := r.Next()
 		if err != nil {
 			return err
 		}
-		if child == nil || child.Tag == 0 {
+		switch {
+		case child == nil || child.Tag == 0 && depth == 0:
 			return nil
+		case child.Tag == 0:
+			depth--
+			continue
+		case depth == 0:
+			if err := each(child); err != nil {
+				return err
+			}
 		}
-		if err := each(child); err != nil {
-			return err
+		if child.Children {
+			depth++
 		}
-		r.SkipChildren()
 	}
 }

@@ -12,6 +12,12 @@ const (
 	attrGoElem dwarf.Attr = 0x2902
 )
 
+// Bounds that only a damaged file passes.
+const (
+	maxTypes  = 1 << 20
+	maxFields = 1 << 14
+)
+
 // A typeTable holds the types that were read, by the offset of their entry. It
 // fills from a queue rather than by recursion: types refer to each other in
 // circles, and in a damaged file to any depth.
@@ -37,6 +43,10 @@ func (d *debugInfo) readType(offset dwarf.Offset) (*Type, error) {
 	t.aliases = map[*Type]*Type{}
 	result := t.at(offset)
 	for len(t.queue) > 0 {
+		if len(t.byOffset) > maxTypes {
+			*t = typeTable{}
+			return nil, fmt.Errorf("type at %#x: it refers to more than %d others", offset, maxTypes)
+		}
 		next := t.queue[len(t.queue)-1]
 		t.queue = t.queue[:len(t.queue)-1]
 		t.fresh = append(t.fresh, next.into)
@@ -161,6 +171,9 @@ func (d *debugInfo) addField(t *Type, e *dwarf.Entry) error {
 	typ, ok := e.Val(dwarf.AttrType).(dwarf.Offset)
 	if !ok {
 		return fmt.Errorf("field %q has no type", name)
+	}
+	if len(t.Fields) == maxFields {
+		return fmt.Errorf("it has more than %d fields", maxFields)
 	}
 	t.Fields = append(t.Fields, Field{Name: name, Offset: offset, Type: d.types.at(typ)})
 	return nil

@@ -17,9 +17,15 @@ type segment struct {
 	executable   bool
 }
 
+// loadSegments lists what is loaded. Go executables have three to six such
+// segments; a damaged header could list a file ten thousand times over.
 func loadSegments(file *elf.File) []segment {
+	const maxSegments = 64
 	var segments []segment
 	for _, p := range file.Progs {
+		if len(segments) == maxSegments {
+			break
+		}
 		if p.Type != elf.PT_LOAD || p.Filesz == 0 || p.Vaddr+p.Filesz < p.Vaddr {
 			continue
 		}
@@ -97,13 +103,18 @@ func (f *File) readAlloc(addr, n uint64) ([]byte, error) {
 // load bias of zero: in a position-independent executable an address may be
 // stored in its relocation only (R_X86_64_RELATIVE has the addend).
 func (f *File) readRelocated(addr, n uint64) ([]byte, error) {
+	const maxSections = 8
 	p, err := f.readAlloc(addr, n)
 	if err != nil || !f.PIE {
 		return p, err
 	}
+	sections := 0
 	for _, section := range f.elf.Sections {
 		if section.Type != elf.SHT_RELA || section.Flags&elf.SHF_ALLOC == 0 {
 			continue
+		}
+		if sections++; sections > maxSections {
+			break
 		}
 		if err := f.relocate(p, addr, section); err != nil {
 			return nil, err

@@ -65,8 +65,11 @@ type Function struct {
 	// does not keep g in its register.
 	Assembly bool
 	// SPWrite says that the body changes the stack pointer in a way that the
-	// function table does not describe.
+	// function table does not describe. It is set for C code, too.
 	SPWrite bool
+	// C says that the body is C code, which the Go linker lists when it links
+	// cgo's objects itself: it follows another ABI and knows no g.
+	C bool
 	// FIPS says that the body lies in the text that a FIPS 140 self-check
 	// hashes (crypto/internal/fips140/check): it must never be changed.
 	FIPS bool

@@ -47,6 +47,7 @@ func (f *File) findModule(table uint64) (moduledata, error) {
 	if s, ok := f.section(".go.module"); ok {
 		return f.readModule(s.Addr, table)
 	}
+	const maxCandidates = 16
 	var candidates []uint64
 	for _, name := range []string{".noptrdata", ".data", ".data.rel.ro"} {
 		s, ok := f.section(name)
@@ -58,7 +59,7 @@ func (f *File) findModule(table uint64) (moduledata, error) {
 			return moduledata{}, err
 		}
 		word := binary.LittleEndian.AppendUint64(nil, table)
-		for at := 0; ; {
+		for at := 0; len(candidates) < maxCandidates; {
 			i := bytes.Index(data[at:], word)
 			if i < 0 {
 				break

@@ -72,10 +72,18 @@ func (f *File) readFunctions() error {
 	fips := f.fipsText()
 	b := tableReader{names: string(names), records: records, text: t.text}
 	f.funcs = make([]Function, 0, t.count)
+	// A name belongs to one function, or to one and its wrapper. A damaged table
+	// could give each function the same megabytes.
+	most := 8 * uint64(len(names))
 	for i := uint64(0); i < t.count; i++ {
 		fn, err := b.function(i)
 		if err != nil {
 			return fmt.Errorf("function %d of %d: %w", i, t.count, err)
+		}
+		if length := uint64(len(fn.Symbol)); length > most {
+			return errors.New("its names are damaged")
+		} else {
+			most -= length
 		}
 		if fn.End == fn.Entry || strings.HasPrefix(fn.Symbol, "go:textfips") {
 			continue // no code: a mark
@@ -120,6 +128,7 @@ func (b tableReader) function(i uint64) (Function, error) {
 	if err != nil {
 		return Function{}, err
 	}
+	c := binary.LittleEndian.Uint32(r[16:]) == 0 // no pc-sp table
 	return Function{
 		Entry:    b.text + uint64(entry),
 		End:      b.text + uint64(end),
@@ -127,7 +136,8 @@ func (b tableReader) function(i uint64) (Function, error) {
 		Name:     printName(symbol),
 		Package:  packagePath(symbol),
 		Assembly: r[41]&asmFlag != 0,
-		SPWrite:  r[41]&spWriteFlag != 0,
+		SPWrite:  r[41]&spWriteFlag != 0 || c,
+		C:        c,
 		record:   record,
 	}, nil
 }
@@ -171,16 +181,16 @@ func (f *File) findTable() (table, error) {
 			return f.readTable(span{s.Addr, s.Addr + s.FileSize})
 		}
 	}
-	var problem error
+	problem := errNoTable
 	for _, s := range f.segments {
-		if s.executable && len(f.segments) > 1 {
+		if s.executable {
 			continue
 		}
 		t, err := f.searchTable(s)
 		if err == nil {
 			return t, nil
 		}
-		if problem == nil {
+		if !errors.Is(err, errNoTable) {
 			problem = err
 		}
 	}
@@ -192,9 +202,12 @@ var errNoTable = errors.New("there is none (no section .gopclntab, nor its magic
 
 // searchTable looks for the table in a segment: it is 8-byte aligned.
 func (f *File) searchTable(s segment) (table, error) {
-	const chunk = 1 << 20
+	const (
+		chunk         = 1 << 20
+		maxCandidates = 16
+	)
 	magic := []byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}
-	problem := errNoTable
+	problem, candidates := errNoTable, 0
 	for at := uint64(0); at+headerSize <= s.size; at += chunk {
 		data, err := f.readAlloc(s.addr+at, min(chunk, s.size-at))
 		if err != nil {
@@ -209,6 +222,9 @@ func (f *File) searchTable(s segment) (table, error) {
 				return t, nil
 			}
 			problem = err
+			if candidates++; candidates == maxCandidates {
+				return table{}, problem
+			}
 		}
 	}
 	return table{}, problem
@@ -251,33 +267,4 @@ func (f *File) readTable(bounds span) (table, error) {
 		}
 	}
 	return t, nil
-}
-
-// isFIPSPackage stands in for the FIPS range where the linker left none.
-func isFIPSPackage(path string) bool {
-	const fips = "crypto/internal/fips140"
-	return path == fips || strings.HasPrefix(path, fips+"/")
-}
-
-// fipsText is the code that crypto/internal/fips140/check hashes when a program
-// starts: the first of the sections that go:fipsinfo lists
-// (cmd/link/internal/ld/fips140.go, from Go 1.24 on).
-func (f *File) fipsText() span {
-	const (
-		magic    = "\xff Go fipsinfo \xff\x00"
-		sections = 16 + 32 + 8 // magic, sum, self
-	)
-	s, ok := f.section(".go.fipsinfo")
-	if !ok {
-		return span{}
-	}
-	info, err := f.readRelocated(s.Addr, sections+16)
-	if err != nil || !bytes.HasPrefix(info, []byte(magic)) {
-		return span{}
-	}
-	text := span{binary.LittleEndian.Uint64(info[sections:]), binary.LittleEndian.Uint64(info[sections+8:])}
-	if text.start == 0 || text.end < text.start {
-		return span{}
-	}
-	return text
 }
