@@ -26,7 +26,7 @@ type page struct {
 }
 
 func newPage(config Config) *page {
-	p := &page{palette: newPalette(config.Color), width: config.Width, goroutineWidth: len("g1")}
+	p := &page{palette: newPalette(config.Color), width: config.Width, goroutineWidth: len("g123")}
 	if p.width == nil {
 		p.width = func() int { return 0 }
 	}
@@ -66,18 +66,16 @@ func (p *page) line(l *line, width, valueWidth int) []piece {
 	}
 	s := l.span
 	pieces := p.margin(l)
-	guides, glyph := "", map[kind]string{
-		opened: "╭ ", leaf: "• ", closed: "╰ ", endless: "╰ ", endlessLeaf: "• ",
-	}[l.kind]
-	guides = indentation(s.Level, width)
-	goroutine := p.palette.goroutine(uint64(s.Goroutine))
-	glyphStyle := goroutine
+	goroutine := p.palette.goroutine(s.Goroutine)
+	glyph := goroutine
 	if s.Error != nil {
-		glyphStyle = bad
+		glyph = bad
 	}
-	pieces = append(pieces, piece{guides, goroutine}, piece{glyph, glyphStyle}, piece{clean(s.Function.Name), bold})
-	if l.kind != closed && l.kind != endless {
-		pieces = append(pieces, piece{arguments(s, valueWidth), plain})
+	pieces = append(pieces, piece{indentation(s.Level, width), goroutine}, piece{l.kind.glyph(), glyph})
+	if name := clean(s.Function.Name); l.kind == closed || l.kind == endless {
+		pieces = append(pieces, piece{name, plain})
+	} else {
+		pieces = append(pieces, piece{name, bold}, piece{arguments(s, valueWidth), plain})
 	}
 	switch l.kind {
 	case leaf, closed:
@@ -86,6 +84,18 @@ func (p *page) line(l *line, width, valueWidth int) []piece {
 		pieces = append(pieces, piece{" ! end not seen", odd})
 	}
 	return pieces
+}
+
+// glyph is what joins a call to the tree.
+func (k kind) glyph() string {
+	switch k {
+	case opened:
+		return "╭ "
+	case closed, endless:
+		return "╰ "
+	default:
+		return "• "
+	}
 }
 
 // margin is what stands left of the tree.
@@ -130,7 +140,7 @@ func (p *page) margin(l *line) []piece {
 // indentation has a line for each open call around one. From some depth on a
 // number stands for more, so that the call itself stays in sight.
 func indentation(level, width int) string {
-	most := 40
+	most := 32
 	if width > 0 {
 		most = min(most, max(1, width/6))
 	}

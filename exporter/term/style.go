@@ -74,7 +74,7 @@ func (p palette) goroutine(id uint64) style {
 
 // paint is text in that style.
 func (p palette) paint(text string, s style) string {
-	if p == nil || s == plain {
+	if p == nil || s == plain || text == "" {
 		return text
 	}
 	return p[s].Styled(text)

@@ -40,6 +40,8 @@ func valueText(v span.Value, width int) string {
 			return "nil"
 		}
 		return errorText(value, width)
+	case int64, uint64, float64, bool:
+		return fmt.Sprint(value)
 	default:
 		return shorten(clean(fmt.Sprint(value)), width)
 	}
@@ -48,10 +50,14 @@ func valueText(v span.Value, width int) string {
 // errorText is an error as a conversion in Go would make it: its type, and its
 // message where it is known.
 func errorText(e *span.Error, width int) string {
-	if e.Message == "" {
-		return clean(e.Type)
+	name := clean(e.Type)
+	if name == "" {
+		name = "error"
 	}
-	return clean(e.Type) + "(" + shorten(strconv.Quote(e.Message), width) + ")"
+	if e.Message == "" {
+		return name
+	}
+	return name + "(" + shorten(strconv.Quote(e.Message), width) + ")"
 }
 
 // clean is s with everything escaped that does not print.
