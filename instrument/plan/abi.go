@@ -34,9 +34,14 @@ type assignment struct {
 // body occupies a register behind the receiver.
 //
 // receiver says that the first parameter is one; it matters only where there is
-// a dictionary.
-func assign(sig *gobin.Signature, receiver, abi0 bool) (params, results []assignment) {
+// a dictionary. size is that of the argument area in bytes, as _func.args has
+// it: stack-assigned values, then room to spill those in registers; negative
+// where it is not known.
+func assign(sig *gobin.Signature, receiver, abi0 bool) (params, results []assignment, size int64) {
 	a := assigner{onStack: abi0, stack: stackBase}
+	if sig.Dictionary && len(sig.Params) == 0 {
+		a.assign(dictionary)
+	}
 	for i := range sig.Params {
 		if sig.Dictionary && i == 0 && !receiver {
 			a.assign(dictionary)
@@ -47,6 +52,7 @@ func assign(sig *gobin.Signature, receiver, abi0 bool) (params, results []assign
 		}
 	}
 	a.stack = align(a.stack, wordSize)
+	spill := a.spill // results in registers have no place to spill
 	a.integer, a.float = 0, 0
 	// A parameter of unknown type hides where stack-assigned results lie, and
 	// nothing else of them.
@@ -54,17 +60,20 @@ func assign(sig *gobin.Signature, receiver, abi0 bool) (params, results []assign
 	for i := range sig.Results {
 		results = append(results, a.assign(sig.Results[i].Type))
 	}
-	return params, results
+	if a.unknownRegisters || a.unknownStack {
+		return params, results, -1
+	}
+	return params, results, align(a.stack, wordSize) - stackBase + align(spill, wordSize)
 }
 
 var dictionary = &gobin.Type{Kind: gobin.Pointer, Size: wordSize, Align: wordSize}
 
 // An assigner is the state of abi-internal.md's algorithm: the registers used so
-// far, and the end of the stack-assigned values.
+// far, and the ends of the stack-assigned values and of the spill area.
 type assigner struct {
 	onStack                        bool
 	integer, float                 int
-	stack                          int64
+	stack, spill                   int64
 	unknownRegisters, unknownStack bool
 }
 
@@ -85,6 +94,7 @@ func (a *assigner) assign(t *gobin.Type) assignment {
 			at := assignment{registers: true, integer: a.integer, float: a.float}
 			a.integer += integers
 			a.float += floats
+			a.spill = align(a.spill, t.Align) + t.Size
 			return at
 		}
 	}

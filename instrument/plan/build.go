@@ -218,15 +218,32 @@ func (b *builder) finish() {
 		out := Function{Function: fn, Entries: p.entries, Exits: p.exits, Adopts: fn.Symbol != "main.main"}
 		out.File, out.Line = b.file.Line(&fn)
 		if b.rules.Values && b.plan.Unvalued == "" {
-			sig, err := b.file.Signature(&fn)
-			switch {
-			case err == nil:
-				out.Args, out.Results = capture(&fn, sig)
-				out.Values = true
-			case errors.Is(err, gobin.ErrNoDWARF):
-				b.plan.Unvalued = "the executable has no DWARF (built with -ldflags=-w or stripped)"
-			}
+			b.values(&out)
 		}
 		b.plan.Functions = append(b.plan.Functions, out)
+	}
+}
+
+// values reads the signature of a function and compiles its captures.
+func (b *builder) values(out *Function) {
+	sig, err := b.file.Signature(&out.Function)
+	switch {
+	case errors.Is(err, gobin.ErrNoDWARF):
+		b.plan.Unvalued = "the executable has no DWARF (built with -ldflags=-w or -s, or stripped)"
+		return
+	case err != nil && out.Assembly:
+		out.Unvalued = "DWARF does not describe assembly"
+		return
+	case err != nil:
+		out.Unvalued = err.Error()
+		return
+	}
+	area, known := b.file.ArgsSize(&out.Function)
+	if !known {
+		area = -1
+	}
+	out.Args, out.Results, out.Values = capture(&out.Function, sig, area)
+	if !out.Values {
+		out.Unvalued = "DWARF does not describe the whole signature (unnamed parameters, before Go 1.22)"
 	}
 }

@@ -7,19 +7,28 @@ import (
 )
 
 // capture compiles a signature to what is read at the entry and at the exits.
-func capture(fn *gobin.Function, sig *gobin.Signature) (args, results []Capture) {
-	params, rets := assign(sig, isMethod(fn), fn.Assembly)
+// area is the size of the function's argument area (gobin.File.ArgsSize), or
+// negative. Where the signature does not fill it exactly, the signature is not
+// whole: Go 1.21 leaves unnamed parameters out of DWARF, and then nothing is
+// where the rest says. ok is false then.
+func capture(fn *gobin.Function, sig *gobin.Signature, area int) (args, results []Capture, ok bool) {
+	params, rets, size := assign(sig, isMethod(fn), fn.Assembly)
+	if area >= 0 && size >= 0 && size != int64(area) {
+		return nil, nil, false
+	}
 	args = captures(sig.Params, params, "")
 	results = captures(sig.Results, rets, base(fn))
-	return args, results
+	return args, results, true
 }
 
 // isMethod says whether the function has a receiver, which its name tells:
-// `pkg.T.M`, `pkg.(*T).M`. Function literals do not have one, whatever encloses
-// them; they never have a dictionary of their own before a parameter, either
-// (it is in the closure).
+// `pkg.T.M`, `pkg.(*T).M`. Function literals do not have one, nor a dictionary:
+// theirs is in the closure.
 func isMethod(fn *gobin.Function) bool {
 	name := withoutTypes(local(fn))
+	if numbered(base(fn), "func") {
+		return false
+	}
 	dot := -1
 	for i := range len(name) {
 		if name[i] == '.' {

@@ -48,8 +48,10 @@ type Function struct {
 	// Args and Results are what is captured, in the order of the declaration;
 	// nil where nothing is known of the signature.
 	Args, Results []Capture
-	// Values says that Args and Results describe the whole signature.
-	Values bool
+	// Values says that Args and Results describe the whole signature. Unvalued is
+	// why they do not although values were asked for.
+	Values   bool
+	Unvalued string
 }
 
 // Skipped is a function that was asked for and is not traced.

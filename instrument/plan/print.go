@@ -100,6 +100,9 @@ func (f *Function) print(b *strings.Builder) {
 	for i := range f.Exits {
 		f.printSite(b, "exit", &f.Exits[i])
 	}
+	if f.Unvalued != "" {
+		fmt.Fprintf(b, "  values none: %s\n", f.Unvalued)
+	}
 	printCaptures(b, "arg", f.Args)
 	printCaptures(b, "ret", f.Results)
 }

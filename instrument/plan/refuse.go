@@ -25,7 +25,7 @@ const (
 	becauseMiddle  = "is entered in its middle"
 	becauseABI     = "is called with registers of its own instead of a calling convention"
 	becauseBottom  = "is the bottom of every goroutine's stack and is never called"
-	becauseUnwind  = "is where unwinding leaves the stack"
+	becauseUnwind  = "is where a panic unwinds the stack, and never returns"
 	becauseLocal   = "is an assembly routine without a package: its calling convention is not known"
 	becauseNoCheck = "runtime code that does not check its stack: it may run without a valid goroutine (signals, thread starts, stack switches, forks)"
 	becauseWrapper = "wrapper inside the runtime"
@@ -81,6 +81,8 @@ var refusals = []refusal{
 	{"runtime.exitsyscallNoP", becauseG0},
 	{"runtime.asyncPreempt2.func*", becauseG0},
 	{"runtime.recovery", becauseUnwind},
+	{"runtime.gopanic", becauseUnwind},
+	{"runtime.main", "is the life of the main goroutine, which never returns"},
 	{"runtime.goexit", becauseBottom},
 	{"runtime.goexit.*", becauseBottom},
 
@@ -137,6 +139,8 @@ var refusals = []refusal{
 // function table says of it; empty where nothing speaks against it.
 func refuseName(fn *gobin.Function) string {
 	switch {
+	case fn.C:
+		return "is C code: it follows another calling convention and knows no goroutine"
 	case fn.FIPS:
 		return "belongs to the FIPS 140 module, whose code is hashed when the program starts: a probe would make the program panic"
 	case fn.SPWrite:

@@ -34,7 +34,7 @@ func refused(format string, args ...any) placement {
 // table has to agree.
 func place(fn *gobin.Function, body *gobin.Body, forks map[uint64]bool, stack func(addr uint64) (int32, bool)) placement {
 	if body.Undecoded != 0 {
-		return refused("its code cannot be decoded at +%#x", body.Undecoded-fn.Entry)
+		return refused("its code cannot be decoded (unknown instruction) at +%#x", body.Undecoded-fn.Entry)
 	}
 	ins := body.Instructions
 	if len(ins) == 0 || ins[0].Addr != fn.Entry {
@@ -192,6 +192,10 @@ func follow(fn *gobin.Function, ins []gobin.Instruction) *flow {
 	f := &flow{}
 	for i := range ins {
 		in := &ins[i]
+		if n, vector := vectorLength(in.Bytes); vector && (n != len(in.Bytes) || in.Kind != gobin.Plain) {
+			f.reason = fmt.Sprintf("its code cannot be decoded (vector instruction) at +%#x", in.Addr-fn.Entry)
+			return f
+		}
 		switch in.Kind {
 		case gobin.Jump:
 			if outside(fn, in.Target) {
