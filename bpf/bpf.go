@@ -48,6 +48,12 @@ const (
 	CookieBoth    = uint64(uspanCookieFlagsCOOKIE_BOTH)
 	CookieTail    = uint64(uspanCookieFlagsCOOKIE_TAIL)
 	CookieNoAdopt = uint64(uspanCookieFlagsCOOKIE_NO_ADOPT)
+	CookieRestart = uint64(uspanCookieFlagsCOOKIE_RESTART)
+	CookieKept    = uint64(uspanCookieFlagsCOOKIE_KEPT)
+
+	// LevelKept is LEVEL_KEPT: in place of a level, arguments of a call that
+	// has not been entered yet.
+	LevelKept = ^uint32(0)
 
 	ConditionAlways          = uint64(uspanConditionCONDITION_ALWAYS)
 	ConditionNotBelowOrEqual = uint64(uspanConditionCONDITION_NOT_BELOW_OR_EQUAL)

@@ -131,6 +131,8 @@ enum cookie_flags {
 	COOKIE_BOTH = 1ULL << 39,     /* entry and exit are one site */
 	COOKIE_TAIL = 1ULL << 40,     /* exit by jumping into another function */
 	COOKIE_NO_ADOPT = 1ULL << 41, /* calls below it are roots */
+	COOKIE_RESTART = 1ULL << 42,  /* the call of morestack before an entry */
+	COOKIE_KEPT = 1ULL << 43,     /* an entry of a function with such sites */
 };
 
 enum condition {

@@ -156,7 +156,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 
 	frame_key.level = goroutine->level;
 	if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
-		long size = read_args(hit, &frame_key, r);
+		long size = enter_args(hit, &frame_key, r);
 
 		if (size < 0) {
 			count(&counted.values_full);

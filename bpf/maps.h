@@ -72,6 +72,9 @@ struct {
 	__uint(max_entries, 1);
 } frames SEC(".maps");
 
+/* In place of a level: the arguments of a call that has not been entered yet. */
+#define LEVEL_KEPT (~0U)
+
 /*
  * frame_key -> values, for frames of functions with captures. Full, or no
  * memory at this moment: the span goes without values, counted in values_full.

@@ -38,6 +38,10 @@ int enter(struct registers *r)
 
 	if (!condition_holds(r, COOKIE_CONDITION(cookie)) || !look(&hit, r, cookie))
 		return 0;
+	if (cookie & COOKIE_RESTART) {
+		keep_args(&hit, r);
+		return 0;
+	}
 	push_frame(&hit, r);
 	if (cookie & COOKIE_BOTH) {
 		hit.now = bpf_ktime_get_ns();

@@ -52,6 +52,8 @@ const (
 	uspanCookieFlagsCOOKIE_BOTH     uspanCookieFlags = 549755813888
 	uspanCookieFlagsCOOKIE_TAIL     uspanCookieFlags = 1099511627776
 	uspanCookieFlagsCOOKIE_NO_ADOPT uspanCookieFlags = 2199023255552
+	uspanCookieFlagsCOOKIE_RESTART  uspanCookieFlags = 4398046511104
+	uspanCookieFlagsCOOKIE_KEPT     uspanCookieFlags = 8796093022208
 )
 
 type uspanCounters struct {

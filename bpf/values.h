@@ -143,7 +143,7 @@ static __always_inline __u32 read_values(struct values *values, struct hit *hit,
 	return reading.used;
 }
 
-/* Reads the arguments at an entry; their size in bytes, or negative. */
+/* Reads the arguments of a call into a new entry; their size in bytes, or negative. */
 static __always_inline long read_args(struct hit *hit, struct frame_key *key, struct registers *r)
 {
 	__u32 zero = 0, index = COOKIE_FUNCTION(hit->cookie);
@@ -157,6 +157,58 @@ static __always_inline long read_args(struct hit *hit, struct frame_key *key, st
 		return -1;
 	copy_arguments(entry->registers, r);
 	return read_values(entry, hit, function->first, 0, function->args, 0);
+}
+
+/* Whether arguments were kept for this very call. */
+static __always_inline bool kept_for(struct values *kept, struct hit *hit)
+{
+	return kept && kept->event.goid == hit->goid && kept->event.start == hit->depth &&
+	       kept->event.function == COOKIE_FUNCTION(hit->cookie);
+}
+
+/*
+ * The stack has to grow, or the goroutine to yield, before a call can begin:
+ * the function starts again afterwards, but the compiler brings only those
+ * argument registers through that it uses. So they are read here. It may
+ * happen again before the entry: the first time was the right one.
+ */
+static __always_inline void keep_args(struct hit *hit, struct registers *r)
+{
+	struct frame_key key = {.g = hit->g, .tgid = hit->tgid, .level = LEVEL_KEPT};
+	struct values *kept = bpf_map_lookup_elem(&values, &key);
+	long size;
+
+	if (kept_for(kept, hit))
+		return;
+	size = read_args(hit, &key, r);
+	kept = bpf_map_lookup_elem(&values, &key);
+	if (size < 0 || !kept) {
+		count(&counted.values_full);
+		return;
+	}
+	kept->event.goid = hit->goid;
+	kept->event.start = hit->depth;
+	kept->event.function = COOKIE_FUNCTION(hit->cookie);
+	kept->event.args = size;
+}
+
+/* The arguments of a call: those that were kept for it, else read now. */
+static __always_inline long enter_args(struct hit *hit, struct frame_key *key, struct registers *r)
+{
+	struct frame_key kept_key = {.g = hit->g, .tgid = hit->tgid, .level = LEVEL_KEPT};
+	struct values *kept;
+	long size;
+
+	if (!(hit->cookie & COOKIE_KEPT))
+		return read_args(hit, key, r);
+	kept = bpf_map_lookup_elem(&values, &kept_key);
+	if (!kept_for(kept, hit))
+		return read_args(hit, key, r);
+	size = kept->event.args;
+	if (bpf_map_update_elem(&values, key, kept, BPF_ANY))
+		size = -1;
+	bpf_map_delete_elem(&values, &kept_key);
+	return size;
 }
 
 /* Reads the results at an exit, behind the arguments; their size in bytes. */

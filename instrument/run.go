@@ -64,8 +64,8 @@ type finishing struct {
 const batchSpans = 512
 
 // Start plans, starts the command or finds the targets, and attaches. When it
-// returns, calls are being recorded: Run has to follow. A command that could
-// not be traced is not run.
+// returns, calls are being recorded: Run has to follow, and lets the command
+// run. A command that could not be traced is not run.
 func Start(config Config) (*Trace, error) {
 	t := &Trace{
 		config:    config,
@@ -120,13 +120,12 @@ func (t *Trace) start() error {
 		}
 		t.config.Ready(t.ready(i, len(i.plan.Functions)-len(skipped)))
 	}
-	if t.command == nil {
-		return nil
+	if t.command != nil {
+		if err := t.session.WatchSignals(); err != nil {
+			t.config.Log(err.Error() + "; Ctrl-C may reach the command twice")
+		}
 	}
-	if err := t.session.WatchSignals(); err != nil {
-		t.config.Log(err.Error() + "; Ctrl-C may reach the command twice")
-	}
-	return t.command.Resume()
+	return nil
 }
 
 // open fills in images.
@@ -229,9 +228,15 @@ func (t *Trace) Command() *target.Process { return t.command }
 // FromKernel counts how often the kernel itself (a terminal) sent a signal to uspan.
 func (t *Trace) FromKernel(signal unix.Signal) int { return t.session.KernelSignals(signal) }
 
-// Run makes spans until the targets have ended, the time is over, or ctx is
-// done. Then the probes are gone, and what was open has been told.
+// Run lets the command run and makes spans until the targets have ended, the
+// time is over, or ctx is done. Then the probes are gone, and what was open has
+// been told.
 func (t *Trace) Run(ctx context.Context) (*Summary, error) {
+	if t.command != nil {
+		if err := t.command.Resume(); err != nil {
+			return &t.summary, err
+		}
+	}
 	if t.config.For > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, t.config.For)
@@ -418,11 +423,16 @@ func (t *Trace) finish() error {
 	return errors.Join(err, lostErr)
 }
 
-// Close frees everything; nothing stays attached. A command runs on. To be
-// called once.
+// Close frees everything; nothing stays attached. A command runs on. Close is
+// idempotent.
 func (t *Trace) Close() error {
+	select {
+	case <-t.closed:
+		return nil
+	default:
+		close(t.closed)
+	}
 	var errs []error
-	close(t.closed)
 	if t.session != nil {
 		errs = append(errs, t.session.Close())
 	}

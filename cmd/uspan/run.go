@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/target"
@@ -59,16 +60,49 @@ func runRun(f *flags, command target.Command) error {
 		return errors.Join(err, outputs.flush(context.Background(), f.flushTimeout))
 	}
 	defer trace.Close()
-	ctx := context.Background()
+	relay := target.NewRelay(trace.Command(), fromTerminal(trace), func(err error) { f.say(err.Error()) })
+	defer relay.Close()
+	// Leave is closed at the second SIGINT or SIGTERM.
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-relay.Leave():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+
 	summary, err := trace.Run(ctx)
 	err = errors.Join(err, outputs.flush(ctx, f.flushTimeout))
 	f.say(outputs.closing(summary))
-	status, waitErr := trace.Command().Wait()
-	if err = errors.Join(err, waitErr); err != nil {
+	if err != nil {
+		return err
+	}
+	select {
+	case <-trace.Command().Done():
+	case <-ctx.Done():
+		return statusError(128 + int(unix.SIGINT))
+	}
+	status, err := trace.Command().Wait()
+	if err != nil {
 		return err
 	}
 	if status.ExitCode() != 0 {
 		return statusError(status.ExitCode())
 	}
 	return nil
+}
+
+// fromTerminal tells whether the latest signal of a kind came from the terminal:
+// whether there is one from the kernel that has not been accounted for.
+func fromTerminal(trace *instrument.Trace) func(unix.Signal) bool {
+	seen := make(map[unix.Signal]int)
+	return func(signal unix.Signal) bool {
+		if trace.FromKernel(signal) == seen[signal] {
+			return false
+		}
+		seen[signal]++
+		return true
+	}
 }

@@ -41,7 +41,25 @@ func (s *Session) Open(pid int) ([]bpf.Record, error) {
 			return records, fmt.Errorf("remove the open calls: %w", err)
 		}
 	}
-	return records, nil
+	return records, s.dropKept(pid)
+}
+
+// dropKept removes arguments that were kept for calls that never began.
+func (s *Session) dropKept(pid int) error {
+	var key bpf.FrameKey
+	var keys []bpf.FrameKey
+	var value []byte
+	values := s.objects.Values.Iterate()
+	for values.Next(&key, &value) {
+		if key.Level == bpf.LevelKept && (pid == 0 || key.Tgid == uint32(pid)) {
+			keys = append(keys, key)
+		}
+	}
+	errs := []error{values.Err()}
+	for _, key := range keys {
+		errs = append(errs, remove(s.objects.Values, key))
+	}
+	return errors.Join(errs...)
 }
 
 // args are the captured arguments of an open call.

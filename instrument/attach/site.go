@@ -148,6 +148,11 @@ func cookie(f *plan.Function, site *plan.Site, function, binary int) uint64 {
 	if site.Both {
 		flags |= bpf.CookieBoth
 	}
+	if site.Restart {
+		flags |= bpf.CookieRestart
+	} else if f.Restarts() {
+		flags |= bpf.CookieKept
+	}
 	if site.Tail {
 		flags |= bpf.CookieTail
 	}
