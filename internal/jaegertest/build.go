@@ -49,7 +49,7 @@ func cached() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(dir, "uspan-test", "jaeger-"+Version), nil
+	return filepath.Join(dir, "uspan-jaegertest", "jaeger-"+Version), nil
 }
 
 // build compiles Jaeger in a module of its own: installing it directly is
