@@ -1,0 +1,156 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// docker is a Docker daemon of a test's own: in its own network and mount
+// namespaces, with its own files. What it does to bridges, to iptables and to
+// mounts is gone with it, and nothing clashes with the machine's own Docker.
+type docker struct {
+	host    string // for DOCKER_HOST
+	network int    // file descriptor of its network namespace
+}
+
+// startDocker runs a daemon until the test ends. The machine has to have
+// Debian's docker.io, docker-compose and iproute2, or their like.
+func startDocker(t *testing.T) *docker {
+	t.Helper()
+	for _, name := range []string{"dockerd", "docker", "docker-compose", "ip"} {
+		if _, err := exec.LookPath(name); err != nil {
+			skip(t, "REQUIRE_DOCKER", "needs "+name)
+		}
+	}
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "docker.sock")
+	var log bytes.Buffer
+	daemon := exec.Command("sh", "-c", `ip link set lo up && exec dockerd "$@"`, "dockerd",
+		"--host=unix://"+socket, "--pidfile="+filepath.Join(dir, "pid"),
+		"--data-root="+filepath.Join(dir, "data"), "--exec-root="+filepath.Join(dir, "exec"))
+	daemon.Stdout, daemon.Stderr = &log, &log
+	daemon.SysProcAttr = &syscall.SysProcAttr{
+		Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
+		Pdeathsig:    syscall.SIGTERM, // it stops its containers then
+	}
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = daemon.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = daemon.Process.Signal(syscall.SIGTERM)
+		<-ended
+		if t.Failed() {
+			t.Logf("the daemon's log:\n%s", warnings(log.String()))
+		}
+	})
+
+	d := &docker{host: "unix://" + socket}
+	d.awaitReady(t, socket, ended)
+	var err error
+	d.network, err = unix.Open(fmt.Sprintf("/proc/%d/ns/net", daemon.Process.Pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(d.network) })
+	return d
+}
+
+func (d *docker) awaitReady(t *testing.T, socket string, ended <-chan struct{}) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		conn, err := net.Dial("unix", socket)
+		if err == nil {
+			conn.Close()
+			return
+		}
+		select {
+		case <-ended:
+			t.Fatal("dockerd ended before it was ready")
+		case <-deadline:
+			t.Fatalf("dockerd is not ready: %v", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// docker runs the docker command and returns what it prints.
+func (d *docker) docker(t *testing.T, args ...string) string {
+	t.Helper()
+	return d.command(t, "docker", args...)
+}
+
+// compose runs docker-compose on a file and returns what it prints.
+func (d *docker) compose(t *testing.T, file string, args ...string) string {
+	t.Helper()
+	return d.command(t, "docker-compose", append([]string{"-p", "uspan-test", "-f", file}, args...)...)
+}
+
+func (d *docker) command(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	var stderr bytes.Buffer
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), "DOCKER_HOST="+d.host, "DOCKER_BUILDKIT=0")
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out, &stderr)
+	}
+	return string(out)
+}
+
+// client is an HTTP client in the daemon's network namespace, on whose loopback
+// the published ports are.
+func (d *docker) client() *http.Client {
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		// A socket belongs to the namespace of the thread that makes it.
+		runtime.LockOSThread()
+		home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer unix.Close(home)
+		if err := unix.Setns(d.network, unix.CLONE_NEWNET); err != nil {
+			return nil, err
+		}
+		var dialer net.Dialer
+		conn, err := dialer.DialContext(ctx, network, address)
+		// A thread that cannot come home stays locked, so that nobody gets it.
+		if back := unix.Setns(home, unix.CLONE_NEWNET); back != nil {
+			return nil, errors.Join(err, back)
+		}
+		runtime.UnlockOSThread()
+		return conn, err
+	}}
+	return &http.Client{Transport: transport}
+}
+
+// warnings are the lines of the daemon's log that say more than that it works.
+func warnings(log string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, "level=info") {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}

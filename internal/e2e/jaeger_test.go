@@ -1,0 +1,145 @@
+package e2e
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/uspan/uspan/internal/jaegertest"
+)
+
+// The spans that Jaeger has are those that uspan made: the same ids, trees,
+// times, attributes. And they are the calls that the program made, by its own
+// account.
+func TestJaeger(t *testing.T) {
+	requirePrivileges(t)
+	jaeger := jaegertest.Start(t)
+	bin := build(t, "./cmd/uspan", "./examples/fibonacci")
+	file := filepath.Join(t.TempDir(), "spans.json")
+
+	stdout := run(t, filepath.Join(bin, "uspan"), "run",
+		"-o", "otlp="+jaeger.OTLPEndpoint, "-o", "json="+file, "-f", "main.*", "-f", "!main.main",
+		"--", filepath.Join(bin, "fibonacci"), "-n", "3")
+
+	want := readSpans(t, file)
+	got := awaitSpans(t, jaeger.Client, "fibonacci", func(spans []jaegertest.Span) bool {
+		return len(spans) >= len(want)
+	})
+	sortByID(want)
+	sortByID(got)
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("Jaeger's spans differ from the file's (-file +Jaeger):\n%s", diff)
+	}
+	checkFibonacci(t, got, string(stdout))
+}
+
+// awaitSpans asks Jaeger until it has what is wanted: it says nothing by itself.
+func awaitSpans(t *testing.T, client jaegertest.Client, service string, enough func([]jaegertest.Span) bool) []jaegertest.Span {
+	t.Helper()
+	const patience = time.Minute
+	var spans []jaegertest.Span
+	var err error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if spans, err = client.Spans(service); err == nil && enough(spans) {
+			return spans
+		}
+	}
+	t.Fatalf("Jaeger has %d spans of %s after %v, not what was awaited (last answer: %v)", len(spans), service, patience, err)
+	return nil
+}
+
+func sortByID(spans []jaegertest.Span) {
+	slices.SortFunc(spans, func(a, b jaegertest.Span) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+// Lines of fibonacci's output: "cache: fibonacci(5) = 5", and
+// "loop: fibonacci(93) does not fit into an int".
+var fibonacciLine = regexp.MustCompile(`(?m)^(recursive|cache|loop): fibonacci\((\d+)\) (=|does not fit)`)
+
+// checkFibonacci compares spans of examples/fibonacci with what it printed.
+func checkFibonacci(t *testing.T, spans []jaegertest.Span, stdout string) {
+	t.Helper()
+	want := map[string]int{}
+	for _, line := range fibonacciLine.FindAllStringSubmatch(stdout, -1) {
+		method := line[1]
+		n, err := strconv.Atoi(line[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want["main.report"]++
+		want["main.compute"]++
+		switch {
+		case line[3] != "=":
+			want["errors"]++
+		case method == "recursive":
+			want["main.fibonacciRecursive"] += recursiveCalls(n)
+		case method == "cache":
+			want["main.fibonacciCache"] += max(1, 2*n-1)
+		default:
+			want["main.fibonacciLoop"]++
+		}
+	}
+
+	got := map[string]int{}
+	byID := map[string]jaegertest.Span{}
+	for _, span := range spans {
+		got[span.Name]++
+		byID[span.ID] = span
+		if span.Tags["otel.status_code"] == "ERROR" {
+			got["errors"]++
+		}
+	}
+	if !maps.Equal(want, got) {
+		t.Errorf("calls by the program's own account: %v, spans: %v", want, got)
+	}
+	for _, span := range spans {
+		if err := checkParent(span, byID); err != nil {
+			t.Errorf("span %s, %s: %v", span.ID, span.Name, err)
+		}
+	}
+}
+
+// checkParent checks who called whom, and with what.
+func checkParent(span jaegertest.Span, byID map[string]jaegertest.Span) error {
+	parent, found := byID[span.Parent]
+	if span.Name == "main.report" {
+		if span.Parent != "" {
+			return fmt.Errorf("is no root but a child of %s", span.Parent)
+		}
+		return nil
+	}
+	if !found {
+		return fmt.Errorf("parent %q is not there", span.Parent)
+	}
+	if parent.TraceID != span.TraceID {
+		return fmt.Errorf("its parent is in another trace")
+	}
+	if span.Start.Before(parent.Start) || span.Duration > parent.Duration {
+		return fmt.Errorf("does not lie within its parent")
+	}
+	n, _ := span.Tags["uspan.arg.n"].(int64)
+	parentN, _ := parent.Tags["uspan.arg.n"].(int64)
+	switch {
+	case span.Name == "main.compute" && parent.Name == "main.report" && n == parentN:
+	case span.Name != "main.compute" && parent.Name == "main.compute" && n == parentN:
+	case span.Name == parent.Name && (n == parentN-1 || n == parentN-2):
+	default:
+		return fmt.Errorf("%s(n=%d) is a child of %s(n=%d)", span.Name, n, parent.Name, parentN)
+	}
+	return nil
+}
+
+func recursiveCalls(n int) int {
+	if n < 2 {
+		return 1
+	}
+	return 1 + recursiveCalls(n-1) + recursiveCalls(n-2)
+}
