@@ -2,6 +2,7 @@ package gobin
 
 import (
 	"fmt"
+	"sort"
 
 	"golang.org/x/arch/x86/x86asm"
 )
@@ -21,31 +22,75 @@ func (f *File) Body(fn *Function) (*Body, error) {
 // decode decodes until the end or until the first byte that it does not know.
 func decode(code []byte, addr uint64) *Body {
 	const int3 = 0xcc
-	for len(code) > 1 && code[len(code)-1] == int3 {
-		code = code[:len(code)-1]
-	}
 	body := &Body{Instructions: make([]Instruction, 0, len(code)/4+1)}
+	end := addr + uint64(len(code))
 	for len(code) > 0 {
-		inst, err := x86asm.Decode(code, 64)
-		if err != nil || inst.Len <= 0 || inst.Len > len(code) {
+		in, ok := decodeOne(code, addr)
+		if !ok {
 			body.Undecoded = addr
 			break
 		}
-		body.Instructions = append(body.Instructions, instruction(inst, code[:inst.Len:inst.Len], addr))
-		code = code[inst.Len:]
-		addr += uint64(inst.Len)
+		body.Instructions = append(body.Instructions, in)
+		code = code[len(in.Bytes):]
+		addr += uint64(len(in.Bytes))
+	}
+	body.distrust(end)
+	// An INT3 is padding only as an instruction: other instructions may end in
+	// that byte, too.
+	if body.Undecoded == 0 {
+		last := len(body.Instructions) - 1
+		for last > 0 && body.Instructions[last].Bytes[0] == int3 {
+			last--
+		}
+		body.Instructions = body.Instructions[:last+1]
 	}
 	return body
 }
 
-func instruction(inst x86asm.Inst, code []byte, addr uint64) Instruction {
-	in := Instruction{Addr: addr, Bytes: code}
+// distrust takes back what cannot be right: where a jump leads into the middle
+// of an instruction, one of the two was not decoded as the processor does.
+func (b *Body) distrust(end uint64) {
+	if len(b.Instructions) == 0 {
+		return
+	}
+	entry, first := b.Instructions[0].Addr, len(b.Instructions)
+	for _, in := range b.Instructions {
+		if in.Kind != Jump && in.Kind != CondJump || in.Target < entry || in.Target >= end {
+			continue
+		}
+		i := sort.Search(first, func(i int) bool { return b.Instructions[i].Addr > in.Target }) - 1
+		at := b.Instructions[i]
+		if at.Addr != in.Target && in.Target-at.Addr < uint64(len(at.Bytes)) {
+			first = i
+		}
+	}
+	if first < len(b.Instructions) {
+		b.Undecoded = b.Instructions[first].Addr
+		b.Instructions = b.Instructions[:first]
+	}
+}
+
+// decodeOne decodes the instruction that code begins with.
+func decodeOne(code []byte, addr uint64) (Instruction, bool) {
+	if length, ok := extendedLength(code); ok {
+		if length == 0 {
+			return Instruction{}, false
+		}
+		in := Instruction{Addr: addr, Bytes: code[:length:length]}
+		in.Emulated, in.Refused = uprobe(in.Bytes, false)
+		return in, true
+	}
+	inst, err := x86asm.Decode(code, 64)
+	if err != nil || inst.Op == 0 || inst.Len <= 0 || inst.Len > len(code) {
+		return Instruction{}, false
+	}
+	in := Instruction{Addr: addr, Bytes: code[:inst.Len:inst.Len]}
 	in.Kind, in.Target = kind(inst, addr)
-	if in.Kind == Plain && len(code) == 1 && code[0] == 0x55 {
+	if in.Kind == Plain && len(in.Bytes) == 1 && in.Bytes[0] == 0x55 {
 		in.Kind = PushFrame
 	}
-	in.Emulated, in.Refused = uprobe(code, in.Kind == Nop)
-	return in
+	in.Emulated, in.Refused = uprobe(in.Bytes, in.Kind == Nop)
+	return in, true
 }
 
 // kind sorts an instruction by what it does to the flow of control.

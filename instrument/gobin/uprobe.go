@@ -82,7 +82,12 @@ func plainNop(code []byte) bool {
 func refusal(op []byte) string {
 	switch op[0] {
 	case 0xc5, 0xc4, 0x62:
-		prefix := map[byte]int{0xc5: 2, 0xc4: 3, 0x62: 4}[op[0]]
+		prefix := 2
+		if op[0] == 0xc4 {
+			prefix = 3
+		} else if op[0] == 0x62 {
+			prefix = 4
+		}
 		if len(op) <= prefix {
 			return "invalid"
 		}

@@ -1,0 +1,263 @@
+// Package testprog builds the programs that tests read and trace, with any
+// release of Go and any flags, and keeps the executables for the next run.
+package testprog
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+)
+
+// A file is one source file.
+type file struct {
+	name string
+	data []byte
+}
+
+// Options say how a program is built. The zero value is a plain `go build` with
+// the toolchain that runs the tests, without cgo.
+type Options struct {
+	// GoVersion is a release such as "go1.21.13", which the go command fetches
+	// where it is not there; empty for the one that runs the tests.
+	GoVersion string
+	// Flags are given to `go build`.
+	Flags []string
+	// Cgo enables cgo. The test is skipped where there is no C compiler.
+	Cgo bool
+	// Strip runs strip(1). The test is skipped where there is none.
+	Strip bool
+	// GOARCH is the architecture; empty for amd64.
+	GOARCH string
+}
+
+// String names the options for the name of a subtest.
+func (o Options) String() string {
+	parts := slices.Clone(o.Flags)
+	if o.Cgo {
+		parts = append(parts, "cgo")
+	}
+	if o.Strip {
+		parts = append(parts, "strip")
+	}
+	if o.GOARCH != "" {
+		parts = append(parts, o.GOARCH)
+	}
+	if len(parts) == 0 {
+		parts = []string{"default"}
+	}
+	return o.version() + " " + strings.Join(parts, " ")
+}
+
+func (o Options) version() string {
+	if o.GoVersion == "" {
+		return runtime.Version()
+	}
+	return o.GoVersion
+}
+
+// Versions are the releases of Go that tests go over: the oldest supported, that
+// which runs the tests, and the newest; all minor versions with TEST_ALL=1.
+func Versions() []string {
+	versions := []string{"go1.21.13", runtime.Version(), "go1.27.1"}
+	if os.Getenv("TEST_ALL") == "1" {
+		versions = append(versions, "go1.21.0", "go1.22.0", "go1.22.12", "go1.23.0", "go1.23.12",
+			"go1.24.0", "go1.24.9", "go1.25.0", "go1.25.5", "go1.26.0", "go1.26.8", "go1.27.0")
+	}
+	slices.Sort(versions)
+	return slices.Compact(versions)
+}
+
+// Matrix is every version of Versions with every way to build that changes what
+// a reader of executables sees.
+func Matrix() []Options {
+	var all []Options
+	for _, version := range Versions() {
+		all = append(all,
+			Options{GoVersion: version},
+			Options{GoVersion: version, Flags: []string{"-ldflags=-s -w"}},
+			Options{GoVersion: version, Strip: true},
+			Options{GoVersion: version, Flags: []string{"-trimpath"}},
+			Options{GoVersion: version, Flags: []string{"-buildmode=pie"}},
+			Options{GoVersion: version, Flags: []string{"-buildmode=pie"}, Strip: true},
+			Options{GoVersion: version, Flags: []string{"-gcflags=all=-N -l"}},
+			Options{GoVersion: version, Cgo: true},
+			Options{GoVersion: version, Cgo: true, Flags: []string{"-ldflags=-linkmode=external"}},
+			Options{GoVersion: version, Cgo: true, Flags: []string{"-buildmode=pie", "-ldflags=-linkmode=external"}},
+		)
+	}
+	return all
+}
+
+// Build builds a main package and returns the path of the executable, which is
+// kept in the user's cache directory under a hash of the sources and the
+// options. source is a directory, or the text of a txtar archive. The test is
+// skipped where that release of Go cannot be had.
+func Build(t testing.TB, source string, o Options) string {
+	t.Helper()
+	files, isArchive := archive(source), true
+	dir := ""
+	if files == nil {
+		isArchive, dir = false, source
+		files = readDir(t, source)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	cache = filepath.Join(cache, "uspan-test")
+	path := filepath.Join(cache, key(files, o))
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	require(t, o)
+	if isArchive {
+		// All builds of one source have the same paths in them.
+		dir = filepath.Join(cache, "source-"+key(files, Options{GoVersion: "any"}))
+		unpack(t, files, dir)
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		t.Fatalf("build a test program: %v", err)
+	}
+	built := filepath.Join(t.TempDir(), "program")
+	run(t, o, dir, append(append([]string{"go", "build", "-o", built}, o.Flags...), "."))
+	if o.Strip {
+		run(t, o, dir, []string{"strip", built})
+	}
+	keep(t, built, path)
+	return path
+}
+
+// archive reads a txtar archive (golang.org/x/tools/txtar): files, each below a
+// line `-- name --`. It returns nil where the text is none.
+func archive(source string) []file {
+	var files []file
+	for line := range strings.Lines(source) {
+		name, begins := strings.CutPrefix(strings.TrimSpace(line), "-- ")
+		if name, ends := strings.CutSuffix(name, " --"); begins && ends {
+			files = append(files, file{name: strings.TrimSpace(name)})
+		} else if len(files) > 0 {
+			last := &files[len(files)-1]
+			last.data = append(last.data, line...)
+		}
+	}
+	return files
+}
+
+// readDir reads the files below a directory that can matter to a build.
+func readDir(t testing.TB, dir string) []file {
+	t.Helper()
+	var files []file
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		files = append(files, file{path, data})
+		return err
+	})
+	if err != nil {
+		t.Fatalf("build a test program: %v", err)
+	}
+	return files
+}
+
+func unpack(t testing.TB, files []file, dir string) {
+	t.Helper()
+	for _, file := range files {
+		path := filepath.Join(dir, filepath.FromSlash(file.name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatalf("build a test program: %v", err)
+		}
+		if err := os.WriteFile(path, file.data, 0o644); err != nil {
+			t.Fatalf("build a test program: %v", err)
+		}
+	}
+}
+
+func key(files []file, o Options) string {
+	sort.Slice(files, func(i, j int) bool { return files[i].name < files[j].name })
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %t %t %q\n", o.version(), o.Flags, o.Cgo, o.Strip, o.GOARCH)
+	for _, file := range files {
+		fmt.Fprintf(h, "%s %d\n", file.name, len(file.data))
+		h.Write(file.data)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+// require skips the test where a tool is missing.
+func require(t testing.TB, o Options) {
+	t.Helper()
+	var tools []string
+	if o.Cgo {
+		tools = append(tools, "gcc")
+	}
+	if o.Strip {
+		tools = append(tools, "strip")
+	}
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("no %s here", tool)
+		}
+	}
+}
+
+func run(t testing.TB, o Options, dir string, args []string) {
+	t.Helper()
+	arch, cgo := o.GOARCH, "0"
+	if arch == "" {
+		arch = "amd64"
+	}
+	if o.Cgo {
+		cgo = "1"
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+o.version(), "GOFLAGS=-buildvcs=false", "GOWORK=off",
+		"GOOS=linux", "GOARCH="+arch, "CGO_ENABLED="+cgo)
+	output, err := cmd.CombinedOutput()
+	if err == nil {
+		return
+	}
+	if bytes.Contains(output, []byte("download go1.")) {
+		t.Skipf("%s cannot be had: %s", o.version(), output)
+	}
+	t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, output)
+}
+
+// keep moves an executable into the cache, in one step for those who look.
+func keep(t testing.TB, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatalf("build a test program: %v", err)
+	}
+	temporary, err := os.CreateTemp(filepath.Dir(to), "new-*")
+	if err != nil {
+		t.Fatalf("build a test program: %v", err)
+	}
+	_, err = temporary.Write(data)
+	for _, next := range []func() error{
+		func() error { return temporary.Chmod(0o755) },
+		temporary.Close,
+		func() error { return os.Rename(temporary.Name(), to) },
+	} {
+		if err == nil {
+			err = next()
+		}
+	}
+	if err != nil {
+		os.Remove(temporary.Name())
+		t.Fatalf("build a test program: %v", err)
+	}
+}
