@@ -151,13 +151,14 @@ func (b *batcher) push(spans []*span.Span) (rest []*span.Span, full bool) {
 // run sends batches until the queue is closed and empty, or time is up.
 func (b *batcher) run() {
 	defer close(b.done)
-	pause, closing := firstRetry, b.closing
+	pause, closing, overdue := firstRetry, b.closing, false
 	for {
-		batch := b.next()
+		batch := b.next(overdue)
 		if batch == nil {
 			return
 		}
 		o := b.send(b.ctx, batch)
+		overdue = o.exported+o.lost < len(batch)
 		b.settle(o)
 		if o.retry == nil {
 			pause = firstRetry
@@ -178,13 +179,14 @@ func (b *batcher) run() {
 }
 
 // next waits for a whole batch, for the delay to be over or for Shutdown, and
-// returns what is to be sent then; nil when there is nothing more to do.
-func (b *batcher) next() []*span.Span {
+// returns what is to be sent then; nil when there is nothing more to do. What is
+// overdue, as it was part of a batch before, waits for nothing.
+func (b *batcher) next(overdue bool) []*span.Span {
 	var due <-chan time.Time
-	for late := false; ; {
+	for {
 		b.mu.Lock()
 		n := len(b.queue)
-		ready := n >= b.maxBatch || n > 0 && (b.closed || late)
+		ready := n >= b.maxBatch || n > 0 && (b.closed || overdue)
 		if b.ctx.Err() != nil || n == 0 && b.closed {
 			b.mu.Unlock()
 			return nil
@@ -204,7 +206,7 @@ func (b *batcher) next() []*span.Span {
 		select {
 		case <-b.wake:
 		case <-due:
-			late = true
+			overdue = true
 		case <-b.closing:
 		case <-b.ctx.Done():
 		}
@@ -226,7 +228,7 @@ func (b *batcher) settle(o outcome) {
 	}
 	b.tally.Export(o.exported)
 	if b.tally.Lose(o.cause, o.lost, o.reason) {
-		b.warn(fmt.Sprintf("%s: %d spans %s: %s (from now on only counted)", b.name, o.lost, o.cause, o.reason))
+		b.warn(fmt.Sprintf("%s: %s lost (%s): %s; more will only be counted", b.name, number(o.lost), o.cause, o.reason))
 	}
 	if settled > 0 {
 		b.stalled = b.stalled && len(b.queue) > b.maxQueue/2
@@ -278,7 +280,7 @@ func (b *batcher) shutdown(ctx context.Context) error {
 			reason = "there was no time left"
 		}
 		b.tally.Lose(Unsent, n, reason)
-		b.err = fmt.Errorf("send to %s: %d spans not sent: %s", b.name, n, reason)
+		b.err = fmt.Errorf("send to %s: %s not sent: %s", b.name, number(n), reason)
 	}
 	return b.err
 }
@@ -292,6 +294,14 @@ func ended(spans []*span.Span) int {
 		}
 	}
 	return n
+}
+
+// number is n spans in words.
+func number(n int) string {
+	if n == 1 {
+		return "1 span"
+	}
+	return fmt.Sprintf("%d spans", n)
 }
 
 // signal tells the other side of a channel of capacity 1, once until it looks.

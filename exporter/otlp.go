@@ -153,6 +153,9 @@ func (o *OTLP) accepted(n int, partial *coltracepb.ExportTracePartialSuccess) ou
 		o.remarked = true
 		o.warn(fmt.Sprintf("%s remarks: %s", o.endpoint.name, message))
 	}
+	if message == "" {
+		message = "no reason given"
+	}
 	return outcome{exported: n - rejected, lost: rejected, cause: Rejected, reason: message}
 }
 

@@ -5,6 +5,7 @@ package otlptest
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +14,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	_ "google.golang.org/grpc/encoding/gzip" // so that requests may be compressed
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -36,6 +39,13 @@ type Receiver struct {
 type Request struct {
 	// Spans is their number, Bytes the size of the message.
 	Spans, Bytes int
+
+	headers metadata.MD
+}
+
+// Header is the value of a header, empty where it was not sent.
+func (r Request) Header(name string) string {
+	return strings.Join(r.headers.Get(name), ",")
 }
 
 // An Answer decides what becomes of a request of so many spans. An error is
@@ -185,9 +195,10 @@ func (s *service) Export(ctx context.Context, request *coltracepb.ExportTraceSer
 	*coltracepb.ExportTraceServiceResponse, error) {
 	r := s.receiver
 	spans := flatten(request.GetResourceSpans())
+	headers, _ := metadata.FromIncomingContext(ctx)
 	r.mu.Lock()
 	answer := r.answer
-	r.requests = append(r.requests, Request{Spans: len(spans), Bytes: proto.Size(request)})
+	r.requests = append(r.requests, Request{len(spans), proto.Size(request), headers})
 	r.notify()
 	r.mu.Unlock()
 
