@@ -1,5 +1,5 @@
-// Fibonacci computes Fibonacci numbers in three ways, round after round: a small
-// program to watch. It knows nothing of being traced.
+// Fibonacci computes Fibonacci numbers by three methods in turn: a small program
+// to watch. It knows nothing of being traced.
 package main
 
 import (
@@ -13,27 +13,33 @@ import (
 // largest is the last n whose Fibonacci number fits into an int of 64 bits.
 const largest = 92
 
+// methods, with the largest n that each is asked for: the numbers of calls stay
+// readable, and the loop is asked for too much now and then.
+var methods = []struct {
+	name string
+	upTo int
+}{
+	{"recursive", 5},
+	{"cache", 8},
+	{"loop", 120},
+}
+
 func main() {
-	rounds := flag.Int("n", 0, "end after this many rounds (0: never)")
+	rounds := flag.Int("n", 0, "end after so many rounds (0: never)")
 	flag.Parse()
 
 	fmt.Println("fibonacci: pid", os.Getpid())
 	for round := 0; *rounds == 0 || round < *rounds; round++ {
-		report("recursive", 1+rand.IntN(4))
-		report("cache", 1+rand.IntN(6))
-		report("loop", 1+rand.IntN(100))
-		time.Sleep(300 * time.Millisecond)
+		method := methods[round%len(methods)]
+		n := 1 + rand.IntN(method.upTo)
+		number, err := compute(method.name, n)
+		if err != nil {
+			fmt.Printf("%s: %v\n", method.name, err)
+		} else {
+			fmt.Printf("%s: fibonacci(%d) = %d\n", method.name, n, number)
+		}
+		time.Sleep(400 * time.Millisecond)
 	}
-}
-
-// report computes one number and prints it.
-func report(method string, n int) {
-	number, err := compute(method, n)
-	if err != nil {
-		fmt.Printf("%s: %v\n", method, err)
-		return
-	}
-	fmt.Printf("%s: fibonacci(%d) = %d\n", method, n, number)
 }
 
 // compute is the nth Fibonacci number by one of the three methods.

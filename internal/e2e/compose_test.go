@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/uspan/uspan/internal/jaegertest"
+	"github.com/uspan/uspan/internal/kerneltest"
 )
 
 // docker-compose.yml as it is: its spans reach its Jaeger, those of a program
 // that starts again do, too, and the program outlives uspan.
 func TestCompose(t *testing.T) {
-	requirePrivileges(t)
+	kerneltest.Require(t)
 	engine := startDocker(t)
 	buildImages(t, engine)
 
@@ -62,7 +63,7 @@ func TestCompose(t *testing.T) {
 
 // hasAllFunctions says whether each of the example's functions has a span.
 func hasAllFunctions(spans []jaegertest.Span) bool {
-	for _, name := range []string{"report", "compute", "fibonacciRecursive", "fibonacciCache", "fibonacciLoop"} {
+	for _, name := range []string{"compute", "fibonacciRecursive", "fibonacciCache", "fibonacciLoop"} {
 		if !slices.ContainsFunc(spans, func(s jaegertest.Span) bool { return s.Name == "main."+name }) {
 			return false
 		}

@@ -43,21 +43,3 @@ func run(t *testing.T, name string, args ...string) []byte {
 	}
 	return stdout.Bytes()
 }
-
-// requirePrivileges skips a test that probes other processes where it may not.
-// REQUIRE_BPF=1 makes that a failure: nothing is skipped unseen.
-func requirePrivileges(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		skip(t, "REQUIRE_BPF", "needs root")
-	}
-}
-
-// skip skips a test, or fails it where a variable says that it has to run.
-func skip(t *testing.T, variable, reason string) {
-	t.Helper()
-	if os.Getenv(variable) == "1" {
-		t.Fatalf("%s, and %s=1 demands that it runs", reason, variable)
-	}
-	t.Skip(reason)
-}

@@ -14,20 +14,21 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/uspan/uspan/internal/jaegertest"
+	"github.com/uspan/uspan/internal/kerneltest"
 )
 
 // The spans that Jaeger has are those that uspan made: the same ids, trees,
 // times, attributes. And they are the calls that the program made, by its own
 // account.
 func TestJaeger(t *testing.T) {
-	requirePrivileges(t)
+	kerneltest.Require(t)
 	jaeger := jaegertest.Start(t)
 	bin := build(t, "./cmd/uspan", "./examples/fibonacci")
 	file := filepath.Join(t.TempDir(), "spans.json")
 
 	stdout := run(t, filepath.Join(bin, "uspan"), "run",
 		"-o", "otlp="+jaeger.OTLPEndpoint, "-o", "json="+file, "-f", "main.*", "-f", "!main.main",
-		"--", filepath.Join(bin, "fibonacci"), "-n", "3")
+		"--", filepath.Join(bin, "fibonacci"), "-n", "9")
 
 	want := readSpans(t, file)
 	got := awaitSpans(t, jaeger.Client, "fibonacci", func(spans []jaegertest.Span) bool {
@@ -74,7 +75,6 @@ func checkFibonacci(t *testing.T, spans []jaegertest.Span, stdout string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want["main.report"]++
 		want["main.compute"]++
 		switch {
 		case line[3] != "=":
@@ -110,7 +110,7 @@ func checkFibonacci(t *testing.T, spans []jaegertest.Span, stdout string) {
 // checkParent checks who called whom, and with what.
 func checkParent(span jaegertest.Span, byID map[string]jaegertest.Span) error {
 	parent, found := byID[span.Parent]
-	if span.Name == "main.report" {
+	if span.Name == "main.compute" {
 		if span.Parent != "" {
 			return fmt.Errorf("is no root but a child of %s", span.Parent)
 		}
@@ -128,8 +128,7 @@ func checkParent(span jaegertest.Span, byID map[string]jaegertest.Span) error {
 	n, _ := span.Tags["uspan.arg.n"].(int64)
 	parentN, _ := parent.Tags["uspan.arg.n"].(int64)
 	switch {
-	case span.Name == "main.compute" && parent.Name == "main.report" && n == parentN:
-	case span.Name != "main.compute" && parent.Name == "main.compute" && n == parentN:
+	case parent.Name == "main.compute" && n == parentN:
 	case span.Name == parent.Name && (n == parentN-1 || n == parentN-2):
 	default:
 		return fmt.Errorf("%s(n=%d) is a child of %s(n=%d)", span.Name, n, parent.Name, parentN)
