@@ -49,8 +49,7 @@ func goidOffset(minor int) (uint64, bool) {
 //
 // (cmd/internal/obj/x86/obj6.go).
 func (f *File) tlsOffset() (int64, error) {
-	problem := errors.New("none of the functions that load it is there")
-	for _, name := range []string{"runtime.call16", "runtime.call32", "runtime.asmcgocall", "runtime.mcall"} {
+	for _, name := range []string{"runtime.call16", "runtime.call32", "runtime.asmcgocall"} {
 		for i := range f.funcs {
 			fn := &f.funcs[i]
 			if fn.Symbol != name || !fn.Assembly {
@@ -61,13 +60,13 @@ func (f *File) tlsOffset() (int64, error) {
 				return 0, err
 			}
 			offset, err := decodeTLS(code)
-			if err == nil {
-				return offset, nil
+			if err != nil {
+				return 0, fmt.Errorf("%s: %w", name, err)
 			}
-			problem = fmt.Errorf("%s: %w", name, err)
+			return offset, nil
 		}
 	}
-	return 0, problem
+	return 0, errors.New("none of the functions that load it is there")
 }
 
 // decodeTLS finds the first load through FS.
