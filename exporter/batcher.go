@@ -140,7 +140,9 @@ func (b *batcher) push(spans []*span.Span) (rest []*span.Span, full bool) {
 		return nil, false
 	case b.stalled:
 		if b.tally.Lose(QueueFull, ended(rest), b.away) {
-			b.warn(fmt.Sprintf("%s: the queue of %d spans is full: spans are being lost "+
+			// Not here: messages may go to a terminal that stands still, and
+			// this is the reader of the kernel's events.
+			go b.warn(fmt.Sprintf("%s: the queue of %d spans is full: spans are being lost "+
 				"(OTEL_BSP_MAX_QUEUE_SIZE makes it larger)", b.name, b.maxQueue))
 		}
 		return nil, false
@@ -216,10 +218,17 @@ func (b *batcher) next(overdue bool) []*span.Span {
 // settle takes from the queue what needs no further attempt, counts it, and
 // says once when the output goes away and once when it is back.
 func (b *batcher) settle(o outcome) {
+	for _, message := range b.account(o) {
+		b.warn(message)
+	}
+}
+
+// account is settle without the saying, which may wait for a terminal.
+func (b *batcher) account(o outcome) (messages []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.abandoned {
-		return
+		return nil
 	}
 	settled := o.exported + o.lost
 	clear(b.queue[:settled])
@@ -228,7 +237,8 @@ func (b *batcher) settle(o outcome) {
 	}
 	b.tally.Export(o.exported)
 	if b.tally.Lose(o.cause, o.lost, o.reason) {
-		b.warn(fmt.Sprintf("%s: %s lost (%s): %s; more will only be counted", b.name, number(o.lost), o.cause, o.reason))
+		messages = append(messages, fmt.Sprintf("%s: %s lost (%s): %s; more will only be counted",
+			b.name, number(o.lost), o.cause, o.reason))
 	}
 	if settled > 0 {
 		b.stalled = b.stalled && len(b.queue) > b.maxQueue/2
@@ -237,15 +247,16 @@ func (b *batcher) settle(o outcome) {
 	switch {
 	case o.retry == nil && b.away != "":
 		b.away = ""
-		b.warn(b.name + " is back")
+		messages = append(messages, b.name+" is back")
 	case o.retry != nil && b.ctx.Err() == nil:
 		b.stalled = true
 		if b.away == "" {
-			b.warn(fmt.Sprintf("%s is away: %v; up to %d spans are kept and sent when it is back",
+			messages = append(messages, fmt.Sprintf("%s is away: %v; up to %d spans are kept and sent when it is back",
 				b.name, o.retry, b.maxQueue))
 		}
 		b.away = o.retry.Error()
 	}
+	return messages
 }
 
 // shutdown sends what is queued, until ctx ends, and counts the rest as lost.

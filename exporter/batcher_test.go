@@ -190,6 +190,7 @@ func TestQueueFull(t *testing.T) {
 			t.Errorf("Export waited %v, want %v", waited, patience)
 		}
 		s.check(t, 0, Loss{Cause: QueueFull, Spans: 12})
+		synctest.Wait()
 		if _, _, warnings := s.seen(); len(warnings) != 1 || !strings.Contains(warnings[0], "queue of 100 spans is full") {
 			t.Errorf("warnings %q, want one", warnings)
 		}

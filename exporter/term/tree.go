@@ -35,8 +35,8 @@ type Config struct {
 	// Width is the number of columns to cut lines to, asked again and again as
 	// terminals change their size. No function, or 0, is no limit.
 	Width func() int
-	// Warn is told, in one line, of the first write that fails. It is called
-	// from the tree's own goroutine.
+	// Warn, where there is one, is told in one line of the first write that
+	// fails. It is called from the tree's own goroutine.
 	Warn func(string)
 }
 
@@ -216,17 +216,26 @@ func (t *Tree) write(lines []*line) {
 	t.page.print(&text, lines)
 	_, err := t.out.Write(text.Bytes())
 
+	if t.written(err) && t.warn != nil {
+		t.warn(fmt.Sprintf("write call tree: %v", err))
+	}
+}
+
+// written counts what was written, or not. It reports whether a person should
+// hear of it.
+func (t *Tree) written(err error) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := t.writing
 	t.writing = 0
 	switch {
 	case t.abandoned:
-	case err == nil:
-		t.tally.Export(n)
-	case t.tally.Lose(exporter.WriteFailed, n, err.Error()) && t.warn != nil:
-		t.warn(fmt.Sprintf("write call tree: %v", err))
+		return false
+	case err != nil:
+		return t.tally.Lose(exporter.WriteFailed, n, err.Error())
 	}
+	t.tally.Export(n)
+	return false
 }
 
 // ended is how many of the lines stand for spans that have ended.

@@ -197,7 +197,7 @@ func (b *builder) check() error {
 	if traced > 0 {
 		return nil
 	}
-	if !b.sel.byDefault {
+	if b.sel.away && len(b.sel.chosen) == 0 {
 		return errors.New("the patterns that take away leave no function")
 	}
 	return errors.New("the main module has no function that can be traced and is worth it: choose functions with -f, such as -f 'net/http.*'")
@@ -219,9 +219,25 @@ func (b *builder) finish() {
 		out.File, out.Line = b.file.Line(&fn)
 		if b.rules.Values && b.plan.Unvalued == "" {
 			b.values(&out)
+			b.restart(&out, p.restart)
 		}
 		b.plan.Functions = append(b.plan.Functions, out)
 	}
+}
+
+// restart adds the site where arguments are read that do not come through a
+// growth of the stack.
+func (b *builder) restart(out *Function, r *restart) {
+	if r == nil || !r.loses(out.Args) {
+		return
+	}
+	offset, ok := b.file.Offset(r.site.Addr)
+	if !ok {
+		return
+	}
+	site := r.site
+	site.Offset = offset
+	out.Entries = append(out.Entries, site)
 }
 
 // values reads the signature of a function and compiles its captures.

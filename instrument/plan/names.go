@@ -81,9 +81,6 @@ func made(fn *gobin.Function) mark {
 	return mark{}
 }
 
-// compilerMade is what the compiler made the function for, in words, or empty.
-func compilerMade(fn *gobin.Function) string { return made(fn).what }
-
 func numbered(s, prefix string) bool {
 	rest, ok := strings.CutPrefix(s, prefix)
 	return ok && digits(rest)

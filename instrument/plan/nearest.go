@@ -13,24 +13,45 @@ import (
 // maxNear bounds how many names an error shows.
 const maxNear = 5
 
-// nearest returns the names that the writer of a glob that matches nothing may
-// have meant, best first: the same in another case, without its package or its
-// import path, with `(*T)` for `T`, and then what a few wrong letters away.
+// A candidate is a name that may have been meant; a lower score is nearer.
+type candidate struct {
+	name  string
+	score int
+}
+
+// nearest returns what the writer of a glob that matches nothing may have meant,
+// best first: patterns of packages where the glob is about a package (`htp.*`),
+// else functions, and where none is like it, the functions beside it.
 func nearest(body string, functions []gobin.Function) []string {
 	want := plain(body)
-	tail := "*" + lastElement(want)
-	length := len(strings.ReplaceAll(lastElement(want), "*", ""))
-	limit := max(2, length/3)
-
-	type candidate struct {
-		name  string
-		score int
+	if path := strings.TrimRight(want, "*"); path != want && (path == "" || strings.HasSuffix(path, ".") || strings.HasSuffix(path, "/")) {
+		if found := nearestPackages(strings.TrimRight(path, "./"), functions); len(found) > 0 {
+			return found
+		}
 	}
+	for {
+		if found := nearestFunctions(want, functions); len(found) > 0 {
+			return found
+		}
+		dot := strings.LastIndexByte(strings.TrimSuffix(want, ".*"), '.')
+		if dot <= strings.LastIndexByte(want, '/') {
+			return nil
+		}
+		want = want[:dot] + ".*"
+	}
+}
+
+// nearestFunctions finds names that are the same in another case, without their
+// package or import path, or without `(*T)`, and those a few letters away.
+func nearestFunctions(want string, functions []gobin.Function) []string {
+	last := lastElement(want)
+	letters := strings.ReplaceAll(last, "*", "")
+	limit := max(2, len(letters)/3)
 	var found []candidate
 	seen := make(map[string]bool)
 	for i := range functions {
 		fn := &functions[i]
-		if seen[fn.Name] || compilerMade(fn) != "" {
+		if seen[fn.Name] || fn.Wrapper || made(fn).what != "" {
 			continue
 		}
 		have := plain(fn.Name)
@@ -38,12 +59,12 @@ func nearest(body string, functions []gobin.Function) []string {
 		switch {
 		case glob(want, have):
 			score = 0
-		case glob("*/"+want, have) || glob("*."+want, have):
+		case glob("*/"+want, have), glob("*."+want, have):
 			score = 1
-		case glob(tail, have) && (strings.Contains(tail, ".") || boundary(have, tail[1:])):
+		case len(letters) > 1 && (glob("*."+last, have) || glob("*/"+last, have) || glob(last, have)):
 			score = 2
-		case length >= 3:
-			if d := distance(lastElement(want), lastElement(have), limit); d <= limit {
+		case len(letters) >= 3:
+			if d := distance(letters, lastElement(have), limit); d <= limit {
 				score = 2 + d
 			}
 		}
@@ -52,14 +73,47 @@ func nearest(body string, functions []gobin.Function) []string {
 			found = append(found, candidate{fn.Name, score})
 		}
 	}
-	slices.SortStableFunc(found, func(a, b candidate) int {
+	return best(found)
+}
+
+// nearestPackages finds import paths that end or begin like a path, or whose
+// last element is a few letters away, as patterns.
+func nearestPackages(path string, functions []gobin.Function) []string {
+	if path == "" {
+		return nil
+	}
+	last := lastElement(path)
+	limit := max(1, len(last)/3)
+	var found []candidate
+	seen := make(map[string]bool)
+	for i := range functions {
+		pkg := functions[i].Package
+		if pkg == "" || seen[pkg] {
+			continue
+		}
+		seen[pkg] = true
+		have := strings.ToLower(pkg)
+		switch {
+		case have == path || strings.HasSuffix(have, "/"+path):
+			found = append(found, candidate{pkg + ".*", 0})
+		case strings.Contains("/"+have, "/"+path+"/"):
+			found = append(found, candidate{pkg + ".*", 1})
+		default:
+			if d := distance(last, lastElement(have), limit); d <= limit {
+				found = append(found, candidate{pkg + ".*", 1 + d})
+			}
+		}
+	}
+	return best(found)
+}
+
+// best returns the names of the best candidates, best first.
+func best(found []candidate) []string {
+	slices.SortFunc(found, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(len(a.name), len(b.name)), strings.Compare(a.name, b.name))
 	})
 	names := make([]string, 0, maxNear)
-	for _, c := range found {
-		if len(names) == maxNear {
-			break
-		}
+	for _, c := range found[:min(len(found), maxNear)] {
 		names = append(names, c.name)
 	}
 	return names
@@ -68,38 +122,29 @@ func nearest(body string, functions []gobin.Function) []string {
 // plain is a name in lower case without the marks of methods and instances, so
 // that `cart.Cart.Add` is near to `cart.(*Cart).Add`.
 func plain(name string) string {
-	name = strings.ReplaceAll(name, "[...]", "")
-	name = strings.ReplaceAll(name, "(*", "")
-	name = strings.ReplaceAll(name, ")", "")
-	name = strings.ReplaceAll(name, "(", "")
-	return strings.ToLower(name)
+	return strings.ToLower(marks.Replace(name))
 }
+
+var marks = strings.NewReplacer("[...]", "", "(*", "", "(", "", ")", "")
 
 // lastElement is what stands behind the import path's last slash.
 func lastElement(name string) string {
 	return name[strings.LastIndexByte(name, '/')+1:]
 }
 
-// boundary says that glob begins at an element of name's dotted path.
-func boundary(name, tail string) bool {
-	return glob("*."+tail, name) || glob("*/"+tail, name) || glob(tail, name)
-}
-
-// distance is the edit distance of a glob (its stars left out) to a name or to
-// the name without its package, whichever is less; limit+1 where the lengths
-// alone say that it is further away.
-func distance(glob, name string, limit int) int {
-	glob = strings.ReplaceAll(glob, "*", "")
-	best := limit + 1
-	for range 2 {
-		if d := len(glob) - len(name); -limit <= d && d <= limit {
-			best = min(best, levenshtein.ComputeDistance(glob, name))
+// distance is the edit distance of letters to a name or, where they have no
+// package, to the name without its package, whichever is less; limit+1 where the
+// lengths alone say that it is further away.
+func distance(letters, name string, limit int) int {
+	least := limit + 1
+	for {
+		if d := len(letters) - len(name); -limit <= d && d <= limit {
+			least = min(least, levenshtein.ComputeDistance(letters, name))
 		}
 		_, rest, ok := strings.Cut(name, ".")
-		if !ok || strings.Contains(glob, ".") {
-			break
+		if !ok || strings.Contains(letters, ".") {
+			return least
 		}
 		name = rest
 	}
-	return best
 }

@@ -39,7 +39,7 @@ type Function struct {
 	gobin.Function
 	File string
 	Line int
-	// Entry sites and Exit sites. A function that is one RET has its only site
+	// Entry sites, restarts among them, and Exit sites. A function that is one RET has its only site
 	// in Entries, with Both set.
 	Entries, Exits []Site
 	// Adopts says whether calls made during a call of this function become its
@@ -86,6 +86,10 @@ type Site struct {
 	Emulated bool
 	// Both says that the function's entry is its exit, too.
 	Both bool
+	// Restart says that this is no entry yet: the call of morestack, behind
+	// which the function begins anew, and where arguments are read that do not
+	// come through.
+	Restart bool
 	// Tail says that the function ends here by jumping into another one: its
 	// results are not there yet.
 	Tail bool

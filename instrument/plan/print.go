@@ -103,8 +103,7 @@ func (f *Function) print(b *strings.Builder) {
 	if f.Unvalued != "" {
 		fmt.Fprintf(b, "  values none: %s\n", f.Unvalued)
 	}
-	printCaptures(b, "arg", f.Args)
-	printCaptures(b, "ret", f.Results)
+	printCaptures(b, f.Args, f.Results)
 }
 
 func (f *Function) printSite(b *strings.Builder, what string, s *Site) {
@@ -149,16 +148,21 @@ func mnemonic(k gobin.Kind) string {
 	return "-"
 }
 
-func printCaptures(b *strings.Builder, what string, captures []Capture) {
+// printCaptures prints arguments and results below each other.
+func printCaptures(b *strings.Builder, args, results []Capture) {
 	name, typ := 0, 0
-	for i := range captures {
-		name = max(name, len(captures[i].Name))
-		typ = max(typ, min(len(captures[i].Type), 32))
+	for _, c := range slices.Concat(args, results) {
+		name = max(name, len(c.Name))
+		typ = max(typ, min(len(c.Type), 32))
 	}
-	for i := range captures {
-		c := &captures[i]
-		fmt.Fprintf(b, "  %-6s %-*s  %-*s  %s\n", what, name, c.Name, typ, c.Type, c.where())
+	list := func(what string, captures []Capture) {
+		for i := range captures {
+			c := &captures[i]
+			fmt.Fprintf(b, "  %-6s %-*s  %-*s  %s\n", what, name, c.Name, typ, c.Type, c.where())
+		}
 	}
+	list("arg", args)
+	list("ret", results)
 }
 
 // where is where a capture is read, or why it is not.

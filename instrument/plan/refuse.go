@@ -143,12 +143,21 @@ func refuseName(fn *gobin.Function) string {
 		return "is C code: it follows another calling convention and knows no goroutine"
 	case fn.FIPS:
 		return "belongs to the FIPS 140 module, whose code is hashed when the program starts: a probe would make the program panic"
-	case fn.SPWrite:
+	}
+	if listed(fn) {
+		if reason := refuseListed(fn); reason != "" {
+			return reason
+		}
+	}
+	if fn.SPWrite {
 		return "writes the stack pointer in a way that the function table does not describe"
 	}
-	if !listed(fn) {
-		return ""
-	}
+	return ""
+}
+
+// refuseListed is the part of refuseName that is about the runtime and what the
+// child of a fork runs.
+func refuseListed(fn *gobin.Function) string {
 	if n, ok := strings.CutPrefix(fn.Symbol, "runtime.call"); ok && digits(n) {
 		return becauseABI
 	}

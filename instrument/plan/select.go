@@ -20,6 +20,8 @@ type selection struct {
 	omitted map[string]int
 	// byDefault says that nobody named the functions.
 	byDefault bool
+	// away says that there are patterns that take away.
+	away bool
 }
 
 type chooser struct {
@@ -45,7 +47,7 @@ func choose(functions []gobin.Function, info *buildinfo.BuildInfo, patterns []st
 			return nil, err
 		}
 		if p.away {
-			away = append(away, p)
+			s.away, away = true, append(away, p)
 			continue
 		}
 		s.byDefault = false
@@ -113,7 +115,7 @@ func choose(functions []gobin.Function, info *buildinfo.BuildInfo, patterns []st
 }
 
 func noMatch(p *pattern, functions []gobin.Function) error {
-	e := &PatternError{Pattern: p.text, Problem: "matches no function"}
+	e := &PatternError{Pattern: p.text, Problem: "matches no function (those that are inlined everywhere or never called are not in the executable)"}
 	if p.re == nil {
 		e.Near = nearest(p.body, functions)
 	}
@@ -129,7 +131,7 @@ func leftOut(fn *gobin.Function) string {
 	case initializer(fn):
 		return "initialisers of packages"
 	}
-	return compilerMade(fn)
+	return made(fn).what
 }
 
 // A module tells the main module's packages from those of others.
@@ -179,9 +181,15 @@ func (c *chooser) untraceable(functions []gobin.Function, why func(int) string) 
 	e := &PatternError{Pattern: c.text, Problem: "matches only functions that cannot be traced:"}
 	const show = 10
 	n := 0
+	seen := make(map[string]bool) // a wrapper has the name of what it wraps
 	add := func(i int, reason string) {
+		name := functions[i].Name
+		if seen[name] {
+			return
+		}
+		seen[name] = true
 		if n++; n <= show {
-			e.Reasons = append(e.Reasons, functions[i].Name+": "+reason)
+			e.Reasons = append(e.Reasons, name+": "+reason)
 		}
 	}
 	for _, i := range c.functions {

@@ -15,6 +15,8 @@ type placement struct {
 	// framed says that the function makes a stack frame, loops that it has a
 	// backward branch. One without either takes a few nanoseconds.
 	framed, loops bool
+	// restart is where the call begins anew when the stack has to grow, or nil.
+	restart *restart
 	// leads are the entries of functions that the body calls or jumps to, where
 	// they were asked for, and indirect says that there are more.
 	leads    []uint64
@@ -66,6 +68,7 @@ func place(fn *gobin.Function, body *gobin.Body, forks map[uint64]bool, stack fu
 		return p
 	}
 	p.entries = []Site{entry}
+	p.restart = restartOf(fn, ins, prologue)
 	if p.reason = onStack(fn, p.entries, stack); p.reason == "" {
 		p.reason = onStack(fn, p.exits, stack)
 	}

@@ -3,12 +3,12 @@ package plan
 // vectorLength is the length of an instruction with a VEX or EVEX prefix, and
 // whether it has one. A length of 0 says that b ends before the instruction.
 //
-// golang.org/x/arch does not know these prefixes and reads many such
-// instructions as shorter ones, without an error: what follows is then decoded
-// from the middle of an instruction. Others have the right length and are taken
-// for the instruction that has their opcode without the prefix (VPOR for JMP).
-// So a body is trusted only where each of them has the length that its encoding
-// says and is no branch (Intel SDM volume 2, 2.3 and 2.7).
+// A decoder that gets one length wrong decodes what follows from the middle of
+// an instruction, without an error: golang.org/x/arch v0.32 reads VZEROUPPER
+// with a byte too many, and swallows the RET that mostly stands behind it. So a
+// body is trusted only where every vector instruction has the length that its
+// encoding says (Intel SDM volume 2, 2.3 and 2.7) and is not taken for a branch
+// that has the same opcode without the prefix.
 func vectorLength(b []byte) (length int, vector bool) {
 	if len(b) == 0 {
 		return 0, false

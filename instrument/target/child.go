@@ -116,14 +116,19 @@ func (s Status) String() string {
 	if s.Signal == 0 {
 		return fmt.Sprintf("exit status %d", s.Code)
 	}
-	name := unix.SignalName(s.Signal)
-	if name == "" {
-		name = fmt.Sprintf("signal %d", s.Signal)
-	}
+	name := signalName(s.Signal)
 	if s.CoreDumped {
 		name += " (core dumped)"
 	}
 	return "killed by " + name
+}
+
+// signalName is a signal's name; real-time signals have none but their number.
+func signalName(s unix.Signal) string {
+	if name := unix.SignalName(s); name != "" {
+		return name
+	}
+	return fmt.Sprintf("signal %d", int(s))
 }
 
 // Wait waits for a process that Start made to end, collects it, and says how it

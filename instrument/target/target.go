@@ -199,7 +199,7 @@ func (p *Process) Signal(sig unix.Signal) error {
 		err = ErrNoProcess
 	}
 	if err != nil {
-		return fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), p.pid, err)
+		return fmt.Errorf("send %s to process %d: %w", signalName(sig), p.pid, err)
 	}
 	return nil
 }
