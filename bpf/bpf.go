@@ -7,18 +7,29 @@ import "github.com/cilium/ebpf"
 
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type value -type event_kind -type end_reason -type value_status -type capture_kind -type condition -type event_flags -type cookie_flags -type values_layout uspan uspan.bpf.c
 
-// The types of event.h and maps.h.
+// The structs of event.h, which the kernel programs send, and of maps.h, which
+// uspan and the kernel programs share.
 type (
-	Event        = uspanEvent
-	Value        = uspanValue
-	Capture      = uspanCapture
-	Function     = uspanFunction
-	Binary       = uspanBinary
-	Counters     = uspanCounters
-	Goroutine    = uspanGoroutine
+	// Event is the fixed part of a record.
+	Event = uspanEvent
+	// Value heads a captured value, which its bytes follow.
+	Value = uspanValue
+	// Capture is how one value is read.
+	Capture = uspanCapture
+	// Function is what is the same for all calls of one function.
+	Function = uspanFunction
+	// Binary is what is the same for all processes of one executable.
+	Binary = uspanBinary
+	// Counters are what was lost, by cause.
+	Counters = uspanCounters
+	// Goroutine has open frames.
+	Goroutine = uspanGoroutine
+	// GoroutineKey identifies a Goroutine.
 	GoroutineKey = uspanGoroutineKey
-	Frame        = uspanFrame
-	FrameKey     = uspanFrameKey
+	// Frame is an open call.
+	Frame = uspanFrame
+	// FrameKey identifies a Frame.
+	FrameKey = uspanFrameKey
 )
 
 // The constants of event.h and maps.h.

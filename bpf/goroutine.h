@@ -18,8 +18,8 @@ struct hit {
 	__u32 tid;
 };
 
-#define STACK_HI_OFFSET 8		  /* of runtime.g.stack.hi, in every Go version */
-#define STACK_MAX (1ULL << 32)		  /* the runtime's own limit is 1 GB */
+#define STACK_HI_OFFSET 8      /* of runtime.g.stack.hi, in every Go version */
+#define STACK_MAX (1ULL << 32) /* the runtime's own limit is 1 GB */
 
 /* Tells uspan of a process that it may not know. */
 static __always_inline void tell_process(struct hit *hit)

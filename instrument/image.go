@@ -87,7 +87,7 @@ func openTargets(targets []string, rules plan.Rules) (images []*image, err error
 	defer func() {
 		if err != nil {
 			for _, i := range images {
-				i.close()
+				err = errors.Join(err, i.close())
 			}
 			images = nil
 		}
@@ -110,7 +110,9 @@ func openTargets(targets []string, rules plan.Rules) (images []*image, err error
 			i.every = true
 			if known := same(i.inode); known != nil {
 				known.every = true
-				i.close()
+				if err := i.close(); err != nil {
+					return images, err
+				}
 			} else {
 				images = append(images, i)
 			}

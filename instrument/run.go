@@ -75,7 +75,7 @@ func Start(config Config) (*Trace, error) {
 	}
 	if err := t.start(); err != nil {
 		if t.command != nil {
-			t.command.Kill()
+			err = errors.Join(err, t.command.Kill())
 		}
 		return nil, errors.Join(err, t.Close())
 	}

@@ -25,7 +25,7 @@ const (
 	linesAtOnce = 128
 )
 
-// TooSlow: the terminal took lines more slowly than the calls came.
+// TooSlow is that the terminal took lines more slowly than the calls came.
 const TooSlow exporter.Cause = "terminal too slow"
 
 // Config is what OpenTree needs to know. The zero value is plain text of any

@@ -190,11 +190,12 @@ func (s *Session) Read() (bpf.Record, error) {
 }
 
 // Wake makes a Read that waits return. It may be called from any goroutine.
-func (s *Session) Wake() error { return s.ring.Flush() }
+func (s *Session) Wake() { _ = s.ring.Flush() } // fails only after Close
 
-// Waiting is how many bytes of events wait in the ring, and RecordBytes how many
-// of them the last Read took.
-func (s *Session) Waiting() int     { return s.ring.AvailableBytes() }
+// Waiting is how many bytes of events wait in the ring.
+func (s *Session) Waiting() int { return s.ring.AvailableBytes() }
+
+// RecordBytes is how many bytes of the ring the last Read took.
 func (s *Session) RecordBytes() int { return ringHeader + (len(s.record.RawSample)+7)&^7 }
 
 // ringHeader is the size of a record's header in the ring in bytes

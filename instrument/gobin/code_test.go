@@ -3,7 +3,6 @@ package gobin
 import (
 	"bytes"
 	"encoding/hex"
-	"strings"
 	"testing"
 
 	"github.com/uspan/uspan/internal/testprog"
@@ -44,7 +43,7 @@ func checkBodies(t *testing.T, f *File) {
 		if err := f.ReadAddr(padding, next); err != nil {
 			t.Fatal(err)
 		}
-		if strings.Trim(string(padding), "\xcc") != "" {
+		if len(bytes.Trim(padding, "\xcc")) != 0 {
 			t.Errorf("%s: %x behind its code", fn.Symbol, padding)
 		}
 		if fn.C {

@@ -110,7 +110,7 @@ func (f *File) identify() error {
 func (f *File) readBuildInfo() error {
 	info, err := buildinfo.Read(f.reader)
 	if err != nil {
-		return fmt.Errorf("%s: %w: it has no build information of the Go toolchain (%v)", f.Path, ErrNotGo, err)
+		return fmt.Errorf("%s: %w: it has no build information of the Go toolchain (%w)", f.Path, ErrNotGo, err)
 	}
 	f.Info = info
 	f.GoVersion = info.GoVersion

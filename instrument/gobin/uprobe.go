@@ -80,26 +80,24 @@ func plainNop(code []byte) bool {
 // refusal is why the kernel does not take an opcode; empty where it does. The
 // kernel looks up VEX and EVEX instructions by the opcode behind their prefix.
 func refusal(op []byte) string {
+	prefix := 0
 	switch op[0] {
-	case 0xc5, 0xc4, 0x62:
-		prefix := 2
-		if op[0] == 0xc4 {
-			prefix = 3
-		} else if op[0] == 0x62 {
-			prefix = 4
-		}
-		if len(op) <= prefix {
-			return "invalid"
-		}
-		op = op[prefix:]
-		return oneByteRefusal(op)
+	case 0xc5:
+		prefix = 2
+	case 0xc4:
+		prefix = 3
+	case 0x62:
+		prefix = 4
 	case 0x0f:
 		if len(op) < 2 {
 			return "invalid"
 		}
 		return twoByteRefusal(op[1])
 	}
-	return oneByteRefusal(op)
+	if len(op) <= prefix {
+		return "invalid"
+	}
+	return oneByteRefusal(op[prefix:])
 }
 
 // oneByteRefusal goes by the kernel's good_insns_64.

@@ -35,8 +35,8 @@ const (
 //
 // In the runtime, a function that checks its stack has a valid g whose stack it
 // runs on: the check itself reads g. That is why code that runs before that, in
-// signal handlers, at thread starts and in the child of a fork, is
-// go:nosplit (see sigtrampgo), and refuseBody takes all such functions of the
+// signal handlers, at thread starts and in the child of a fork, has no check (it
+// is go:nosplit, see sigtrampgo), and refuseBody takes all such functions of the
 // runtime away. The list has those that check their stack and are unfit
 // nevertheless, and those whose reason is worth more than the general one.
 var refusals = []refusal{

@@ -3,6 +3,7 @@ package plan
 import (
 	"debug/buildinfo"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/uspan/uspan/instrument/gobin"
@@ -99,19 +100,14 @@ func choose(functions []gobin.Function, info *buildinfo.BuildInfo, patterns []st
 			s.omitted[mark.what]++
 		}
 	}
-	for j, ok := range matched {
-		if ok {
-			continue
-		}
-		p := &pattern{}
-		if j < len(s.patterns) {
-			p = &s.patterns[j].pattern
-		} else {
-			p = &away[j-len(s.patterns)]
-		}
-		return nil, noMatch(p, functions)
+	j := slices.Index(matched, false)
+	switch {
+	case j < 0:
+		return s, nil
+	case j < len(s.patterns):
+		return nil, noMatch(&s.patterns[j].pattern, functions)
 	}
-	return s, nil
+	return nil, noMatch(&away[j-len(s.patterns)], functions)
 }
 
 func noMatch(p *pattern, functions []gobin.Function) error {

@@ -156,7 +156,7 @@ func exitSites(fn *gobin.Function, ins []gobin.Instruction, pro prologue, flow *
 func padded(ins []gobin.Instruction, i int, pro prologue, flow *flow) bool {
 	nop := &ins[i-1]
 	return nop.Kind == gobin.Nop && nop.Emulated && nop.Refused == "" &&
-		!flow.target(ins[i].Addr) && !(flow.table && pro.push < 0)
+		!flow.target(ins[i].Addr) && (!flow.table || pro.push >= 0)
 }
 
 // onStack refuses sites where the function table does not have the stack

@@ -19,7 +19,7 @@ func vectorLength(b []byte) (length int, vector bool) {
 		b, length = b[1:], length+1
 	}
 	opcodes := 1 // the opcode map: 0F
-	head := 0
+	var head int
 	switch b[0] {
 	case 0xc5:
 		head = 2

@@ -30,6 +30,7 @@ type function struct {
 	plan          *plan.Function
 	args, results []*plan.Capture // that are read
 	types         *typeNames
+	stringBytes   int // bound of a captured string
 }
 
 // NewAssembler returns an Assembler for the events of a session of plans.
@@ -47,7 +48,7 @@ func NewAssembler(plans []*plan.Plan) *Assembler {
 					File:     f.File,
 					Line:     f.Line,
 				},
-				plan: f, args: args, results: results, types: types,
+				plan: f, args: args, results: results, types: types, stringBytes: p.StringBytes,
 			})
 		}
 	}

@@ -17,8 +17,6 @@ type decoding struct {
 	function *function
 	process  *Process
 	record   *bpf.Record
-	args     map[*plan.Capture]Value
-	results  map[*plan.Capture]Value
 }
 
 // The reasons for values that are missing, as uspan.unavailable has them.
@@ -100,7 +98,7 @@ func (d *decoding) list(prefix string, captures []plan.Capture, read map[*plan.C
 // value is one captured value as a Go value.
 func (d *decoding) value(capture *plan.Capture, value bpf.Value, bytes []byte) Value {
 	v := Value{Name: capture.Name}
-	if value.Status != bpf.ValueOK && !(capture.Kind == plan.CaptureString && value.Status == bpf.ValueFault) {
+	if value.Status != bpf.ValueOK && (value.Status != bpf.ValueFault || capture.Kind != plan.CaptureString) {
 		v.Note = statusText(value.Status)
 		return v
 	}
@@ -163,19 +161,16 @@ func text(bytes []byte, length uint64) (string, string) {
 	return strings.ToValidUTF8(string(bytes), "\uFFFD"), note
 }
 
-// maxReadOnly bounds what is read from the executable for one string, in bytes:
-// as much as the kernel would have read.
-const maxReadOnly = 128
-
 // readOnly are the first bytes of a string in the executable's read-only
-// segments: its page may not be in memory before the target touches it.
+// segments, as many as the kernel would have read: its page may not be in memory
+// before the target touches it.
 func (d *decoding) readOnly(addr, length uint64) []byte {
 	file := d.function.types.file
 	addr -= d.process.Bias
 	if !file.ReadOnly(addr) {
 		return nil
 	}
-	bytes := make([]byte, min(length, maxReadOnly))
+	bytes := make([]byte, min(length, uint64(d.function.stringBytes)))
 	if err := file.ReadAddr(bytes, addr); err != nil {
 		return nil
 	}

@@ -77,7 +77,7 @@ func (c *child) abandon(p *Process) {
 	case <-c.released:
 	default:
 		if err := p.Kill(); err == nil {
-			p.Wait()
+			_, _ = p.Wait()
 			<-c.released
 		}
 	}

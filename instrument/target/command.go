@@ -172,7 +172,7 @@ func awaitExec(pid int) error {
 // abort kills a child that is not to be used, collects it, and returns err. The
 // child has not been waited for: its id cannot have been reused.
 func abort(pid, pidfd int, err error) error {
-	unix.Kill(pid, unix.SIGKILL)
+	_ = unix.Kill(pid, unix.SIGKILL)
 	for {
 		status, failed := wait(pid)
 		if failed != nil || status.Exited() || status.Signaled() {
@@ -180,7 +180,7 @@ func abort(pid, pidfd int, err error) error {
 		}
 	}
 	if pidfd >= 0 {
-		unix.Close(pidfd)
+		_ = unix.Close(pidfd)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,9 +35,13 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// as is the environment of the test binary in another part. Of two variables of
-// one name Go takes the first.
-func as(role string) []string { return append([]string{roleVariable + "=" + role}, os.Environ()...) }
+// as is the environment of the test binary in another part. The variable is in it
+// once: of two, os/exec keeps the last and Go reads the first, and a part that
+// starts itself over and over takes the machine down.
+func as(role string) []string {
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, roleVariable+"=") })
+	return append(env, roleVariable+"="+role)
+}
 
 // needRoot skips a test that needs root, or fails it where the machine is meant
 // to have everything.

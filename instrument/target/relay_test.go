@@ -376,4 +376,3 @@ func playListener() {
 		fmt.Println(signalName(s.(unix.Signal)))
 	}
 }
-

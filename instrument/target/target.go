@@ -61,8 +61,8 @@ func refuseID(pid int, err error) error {
 	if pid <= 0 {
 		return errors.New("a process id is a positive number")
 	}
-	if leader, ok := threadOf(pid); ok {
-		return leader
+	if thread := refuseThread(pid); thread != nil {
+		return thread
 	}
 	// EINVAL and, since Linux 6.15, ENOENT are the answers for the id of a
 	// thread; a thread that ended meanwhile does not exist.
@@ -72,16 +72,16 @@ func refuseID(pid int, err error) error {
 	return fmt.Errorf("open a pidfd: %w", err)
 }
 
-// threadOf returns what to say of an id that is a thread's and not a process's.
-func threadOf(pid int) (error, bool) {
-	s, err := readStatus(pid)
-	if err != nil || s.tgid == pid {
-		return nil, false
+// refuseThread says what to do about an id that is a thread's and not a process's.
+func refuseThread(id int) error {
+	switch s, err := readStatus(id); {
+	case err != nil || s.tgid == id:
+		return nil //nolint:nilerr // what ended is no thread
+	case s.tgid == os.Getpid():
+		return errors.New("it is a thread of uspan itself, which cannot trace itself")
+	default:
+		return fmt.Errorf("it is a thread of process %d (%s), not a process: give %d", s.tgid, s.name, s.tgid)
 	}
-	if s.tgid == os.Getpid() {
-		return errors.New("it is a thread of uspan itself, which cannot trace itself"), true
-	}
-	return fmt.Errorf("it is a thread of process %d (%s), not a process: give %d", s.tgid, s.name, s.tgid), true
 }
 
 // hold makes a Process of a pidfd, which it takes over, and of what /proc says
@@ -138,7 +138,7 @@ func (p *Process) learn() error {
 	case st.zombie():
 		return fmt.Errorf("%w: it has ended (a zombie that its parent, process %d, has not waited for)", ErrNoProcess, st.parent)
 	}
-	if thread, ok := threadOf(p.pid); ok {
+	if thread := refuseThread(p.pid); thread != nil {
 		return thread
 	}
 	if p.exe, err = readExecutable(p.pid); err != nil {
