@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strconv"
@@ -68,6 +69,31 @@ func openPath(name string, rules plan.Rules) (*image, error) {
 	return openImage(file, path, rules)
 }
 
+// openElsewhere opens the executable that processes in another mount namespace,
+// a container's, see under a path that leads nowhere in uspan's own. notFound is
+// the error where none does.
+func openElsewhere(path string, rules plan.Rules, notFound error) (*image, error) {
+	pids, err := target.FindByPath(path)
+	if err != nil || len(pids) == 0 {
+		return nil, errors.Join(notFound, err)
+	}
+	first, err := target.Open(pids[0])
+	if err != nil {
+		return nil, err
+	}
+	defer first.Close()
+	for _, pid := range pids[1:] {
+		if other, err := target.StatInode(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && other != first.Inode() {
+			return nil, fmt.Errorf("%s is another file for process %d than for process %d: give process ids", path, pid, pids[0])
+		}
+	}
+	file, err := first.OpenExe()
+	if err != nil {
+		return nil, err
+	}
+	return openImage(file, path, rules)
+}
+
 // openProcess opens the executable that a process runs, whatever is at its path now.
 func openProcess(p *target.Process, rules plan.Rules) (*image, error) {
 	file, err := p.OpenExe()
@@ -104,6 +130,9 @@ func openTargets(targets []string, rules plan.Rules) (images []*image, err error
 		pid, notNumber := strconv.Atoi(name)
 		if notNumber != nil {
 			i, err := openPath(name, rules)
+			if errors.Is(err, fs.ErrNotExist) {
+				i, err = openElsewhere(name, rules, err)
+			}
 			if err != nil {
 				return images, err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -92,6 +93,9 @@ func (t *Trace) start() error {
 	}
 	for _, i := range t.images {
 		t.plans = append(t.plans, i.plan)
+		if i.every {
+			t.find(i)
+		}
 		if err := t.checkMemory(i); err != nil {
 			return err
 		}
@@ -145,6 +149,32 @@ func (t *Trace) open() (err error) {
 	return nil
 }
 
+// find adds the processes that run an executable already.
+func (t *Trace) find(i *image) {
+	pids, hidden, err := target.Find(i.inode)
+	if err != nil {
+		t.config.Log(err.Error())
+	}
+	if hidden > 0 {
+		t.config.Log(fmt.Sprintf("%s of other users could not be looked at (CAP_SYS_PTRACE allows it)", count(hidden, "process")))
+	}
+	for _, pid := range pids {
+		if slices.ContainsFunc(i.processes, func(p *target.Process) bool { return p.PID() == pid }) {
+			continue
+		}
+		// One that has ended meanwhile, or runs something else, is none of them.
+		p, err := target.Open(pid)
+		if err != nil {
+			continue
+		}
+		if p.Inode() == i.inode {
+			i.processes = append(i.processes, p)
+		} else if err := p.Close(); err != nil {
+			t.config.Log(err.Error())
+		}
+	}
+}
+
 // checkMemory refuses probes that take much of what a target may still use:
 // every text page with a probe becomes a page of its own in each process.
 func (t *Trace) checkMemory(i *image) error {
@@ -169,7 +199,7 @@ func (t *Trace) ready(i *image, functions int) string {
 	}
 	switch {
 	case i.every:
-		return fmt.Sprintf("tracing %s of %s (every process)", count(functions, "function"), i.path)
+		return fmt.Sprintf("tracing %s of %s (every process, %d running)", count(functions, "function"), i.path, len(where))
 	case len(where) == 1:
 		return fmt.Sprintf("tracing %s of %s (pid %s)", count(functions, "function"), i.path, where[0])
 	}
@@ -177,8 +207,11 @@ func (t *Trace) ready(i *image, functions int) string {
 }
 
 func count(n int, what string) string {
-	if n == 1 {
+	switch {
+	case n == 1:
 		return "1 " + what
+	case strings.HasSuffix(what, "s"):
+		what += "e"
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -118,14 +118,32 @@ func (p *Process) sameExe(f *os.File) error {
 	return nil
 }
 
-// Find returns the processes that run the file that path leads to now, ascending,
-// without uspan itself. Hidden is the number of processes that could not be
-// looked at, because they belong to other users: CAP_SYS_PTRACE shows them.
-func Find(path string) (pids []int, hidden int, err error) {
-	inode, err := StatInode(path)
-	if err != nil {
-		return nil, 0, fmt.Errorf("find processes: %w", err)
-	}
+// Find returns the processes that run a file, ascending, without uspan itself.
+// Hidden is the number of processes that could not be looked at, because they
+// belong to other users: CAP_SYS_PTRACE shows them.
+//
+// Names would say nothing: the same file has several, and another may have taken
+// its name.
+func Find(inode Inode) (pids []int, hidden int, err error) {
+	return find(func(pid int) (bool, error) {
+		there, err := StatInode(procPath(pid, "exe"))
+		return there == inode, err
+	})
+}
+
+// FindByPath returns the processes whose executable is called path in their own
+// mount namespace, and that path leads to, ascending.
+func FindByPath(path string) ([]int, error) {
+	pids, _, err := find(func(pid int) (bool, error) {
+		exe, err := readExecutable(pid)
+		return err == nil && exe.path == path && !exe.deleted, err
+	})
+	return pids, err
+}
+
+// find returns the processes that match, without uspan itself, and how many
+// could not be looked at.
+func find(match func(pid int) (bool, error)) (pids []int, hidden int, err error) {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil, 0, fmt.Errorf("find processes: %w", err)
@@ -140,12 +158,9 @@ func Find(path string) (pids []int, hidden int, err error) {
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		// Names say nothing: the same file has several, and another may have
-		// taken its name. A process without an executable, or that has ended,
-		// is none of them.
-		there, err := StatInode(procPath(pid, "exe"))
-		switch {
-		case err == nil && there == inode:
+		// A process without an executable, or that has ended, is none of them.
+		switch ok, err := match(pid); {
+		case ok:
 			pids = append(pids, pid)
 		case errors.Is(err, fs.ErrPermission):
 			if s, err := readStat(pid); err == nil && !s.kernel() && !s.zombie() {
