@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -152,7 +153,8 @@ func (t tags) values() map[string]any {
 // value has the type that the tag says: numbers of JSON have but one.
 func (t tag) value() any {
 	if t.Type == "int64" {
-		if n, err := strconv.ParseInt(string(t.Value), 10, 64); err == nil {
+		// As text where JavaScript's numbers end, at 2^53.
+		if n, err := strconv.ParseInt(strings.Trim(string(t.Value), `"`), 10, 64); err == nil {
 			return n
 		}
 	}
