@@ -127,7 +127,7 @@ func (p *Process) sameExe(f *os.File) error {
 func Find(inode Inode) (pids []int, hidden int, err error) {
 	return find(func(pid int) (bool, error) {
 		there, err := StatInode(procPath(pid, "exe"))
-		return there == inode, err
+		return err == nil && there == inode, err
 	})
 }
 
