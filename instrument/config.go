@@ -37,7 +37,7 @@ type Config struct {
 	// Force attaches although the probes take much of the target's memory.
 	Force bool
 
-	// Log takes messages for people: notes such as functions that the kernel
-	// refused. Ready takes the one that says that tracing begins.
-	Log, Ready func(message string)
+	// Say takes messages that everybody should see, such as the one that tracing
+	// begins; Log takes details, such as each function that is not traced.
+	Say, Log func(message string)
 }

@@ -60,7 +60,7 @@ func trace(t testing.TB, config instrument.Config, command target.Command) ([]*s
 	config.Command = &command
 	config.Outputs = []instrument.Output{&spans}
 	config.Log = func(message string) { t.Log(message) }
-	config.Ready = config.Log
+	config.Say = config.Log
 	running, err := instrument.Start(config)
 	w.Close()
 	if err != nil {

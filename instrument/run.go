@@ -116,17 +116,15 @@ func (t *Trace) start() error {
 			}
 		}
 		skipped, err := t.session.Attach(n, i.file, i.every)
-		for _, s := range skipped {
-			t.config.Log(fmt.Sprintf("not traced: %s: %s", s.Name, s.Reason))
-		}
 		if err != nil {
 			return err
 		}
-		t.config.Ready(t.ready(i, len(i.plan.Functions)-len(skipped)))
+		t.config.Say(t.ready(i, len(i.plan.Functions)-len(skipped)))
+		t.sayLeft(i, skipped)
 	}
 	if t.command != nil {
 		if err := t.session.WatchSignals(); err != nil {
-			t.config.Log(err.Error() + "; Ctrl-C may reach the command twice")
+			t.config.Say(err.Error() + "; Ctrl-C may reach the command twice")
 		}
 	}
 	return nil
@@ -153,10 +151,10 @@ func (t *Trace) open() (err error) {
 func (t *Trace) find(i *image) {
 	pids, hidden, err := target.Find(i.inode)
 	if err != nil {
-		t.config.Log(err.Error())
+		t.config.Say(err.Error())
 	}
 	if hidden > 0 {
-		t.config.Log(fmt.Sprintf("%s of other users could not be looked at (CAP_SYS_PTRACE allows it)", count(hidden, "process")))
+		t.config.Say(fmt.Sprintf("%s of other users could not be looked at (CAP_SYS_PTRACE allows it)", count(hidden, "process")))
 	}
 	for _, pid := range pids {
 		if slices.ContainsFunc(i.processes, func(p *target.Process) bool { return p.PID() == pid }) {
@@ -206,6 +204,27 @@ func (t *Trace) ready(i *image, functions int) string {
 	return fmt.Sprintf("tracing %s of %s (pids %s)", count(functions, "function"), i.path, strings.Join(where, ", "))
 }
 
+// sayLeft tells what of an executable is not traced: how much, and in detail
+// which function why.
+func (t *Trace) sayLeft(i *image, refused []plan.Skipped) {
+	for _, s := range slices.Concat(i.plan.Skipped, refused) {
+		t.config.Log(fmt.Sprintf("not traced: %s: %s", s.Name, s.Reason))
+	}
+	var left []string
+	if n := len(i.plan.Skipped) + len(refused); n > 0 {
+		left = append(left, count(n, "function")+" cannot be traced")
+	}
+	if n := i.plan.LeftOut(); n > 0 {
+		left = append(left, count(n, "function")+" left out")
+	}
+	if len(left) > 0 {
+		t.config.Say(strings.Join(left, ", ") + " (--dry-run tells which, and why)")
+	}
+	if i.plan.Unvalued != "" {
+		t.config.Say("no arguments and results: " + i.plan.Unvalued)
+	}
+}
+
 func count(n int, what string) string {
 	switch {
 	case n == 1:
@@ -226,7 +245,7 @@ func (t *Trace) adopt(p *target.Process, i *image) error {
 	t.processes[p.PID()] = traced
 	resource, err := p.Resource(t.describe(i))
 	if err != nil {
-		t.config.Log(fmt.Sprintf("process %d: %v", p.PID(), err))
+		t.config.Say(fmt.Sprintf("process %d: %v", p.PID(), err))
 	}
 	t.assembler.SetProcess(p.PID(), &span.Process{Resource: resource, Bias: bias})
 	if err := t.session.Watch(p.PID()); err != nil {
@@ -333,7 +352,7 @@ func (t *Trace) meet(record *bpf.Record) {
 		return
 	}
 	if err := t.adopt(p, image); err != nil {
-		t.config.Log(err.Error())
+		t.config.Say(err.Error())
 	}
 }
 

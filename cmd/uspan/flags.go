@@ -51,8 +51,8 @@ func (f *flags) config() (instrument.Config, error) {
 		Version: version(),
 		For:     f.duration,
 		Force:   f.force,
+		Say:     f.say,
 		Log:     f.log,
-		Ready:   f.say,
 	}
 	rules, err := f.rules()
 	if err != nil {

@@ -39,6 +39,15 @@ func (p *Plan) sites(yield func(*Site) bool) {
 	}
 }
 
+// LeftOut is how many functions were left out on purpose.
+func (p *Plan) LeftOut() int {
+	sum := 0
+	for _, n := range p.Omitted {
+		sum += n
+	}
+	return sum
+}
+
 // WriteTo prints the plan for people: what is traced and where, what is read
 // and where from, what is not traced and why.
 func (p *Plan) WriteTo(w io.Writer) (int64, error) {
@@ -67,11 +76,7 @@ func (p *Plan) printHeader(b *strings.Builder) {
 	}
 	line("offsets", "g.goid %d, g.stack.hi %d, g at FS:%d (from %s)",
 		p.Runtime.GoidOffset, p.Runtime.StackHiOffset, p.Runtime.TLSOffset, p.Runtime.Source)
-	omitted := 0
-	for _, n := range p.Omitted {
-		omitted += n
-	}
-	line("functions", "%d traced, %d skipped, %d left out", len(p.Functions), len(p.Skipped), omitted)
+	line("functions", "%d traced, %d skipped, %d left out", len(p.Functions), len(p.Skipped), p.LeftOut())
 	emulated, stepped := 0, 0
 	for s := range p.sites {
 		if s.Emulated {
