@@ -1,6 +1,6 @@
 # What a person does with this repository; `make help` lists it.
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-C_FILES = $(wildcard bpf/*.c bpf/*.h)
+C_FILES = $(wildcard bpf/*.c bpf/*.h internal/bench/*.c)
 
 # Probing other processes needs root. Root's own HOME keeps its caches apart.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo -H -E env PATH="$$PATH")
@@ -24,10 +24,10 @@ test-short: ## Run the tests that need no root and take seconds
 	go test -short ./...
 
 bench: ## Measure what a traced call costs, beside the floor and the usual recipe
-	$(SUDO) go test -run '^$$' -bench . -timeout 30m ./internal/bench
+	$(SUDO) go run ./internal/bench
 
 generate: tools ## Build the kernel programs anew (clang-19, installed by apt)
-	go generate ./bpf
+	go generate ./bpf ./internal/bench
 
 lint: ## Check style, layers and formatting
 	go vet ./...

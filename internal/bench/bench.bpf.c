@@ -1,0 +1,78 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * What uspan is measured against: programs that do nothing, and the way in
+ * which function latencies are usually measured: a probe on the first
+ * instruction and on every return, start times kept by thread.
+ */
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Thread id -> when its call began, in ns. Full: the call is not counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 10240);
+} starts SEC(".maps");
+
+#define SLOTS 64
+
+/* Calls by the logarithm to base 2 of their nanoseconds. */
+__u64 histogram[SLOTS] = {};
+
+/* Returns of calls without a start. */
+__u64 unpaired = 0;
+
+static __always_inline __u32 log2_of(__u64 n)
+{
+	__u32 log = 0;
+
+#pragma unroll
+	for (__u32 bits = 32; bits; bits /= 2) {
+		bool high = n >> bits;
+
+		if (high) {
+			n >>= bits;
+			log += bits;
+		}
+	}
+	return log;
+}
+
+SEC("uprobe.multi")
+int nothing(void *ctx)
+{
+	return 0;
+}
+
+SEC("uprobe.multi")
+int begin(void *ctx)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+	__u64 now = bpf_ktime_get_ns();
+
+	bpf_map_update_elem(&starts, &thread, &now, BPF_ANY);
+	return 0;
+}
+
+SEC("uprobe.multi")
+int end(void *ctx)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+	__u64 *start = bpf_map_lookup_elem(&starts, &thread);
+
+	if (!start) {
+		__sync_fetch_and_add(&unpaired, 1);
+		return 0;
+	}
+	__sync_fetch_and_add(&histogram[log2_of(bpf_ktime_get_ns() - *start) % SLOTS], 1);
+	bpf_map_delete_elem(&starts, &thread);
+	return 0;
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// function is what is traced in the target.
+const function = "main.work"
+
+// buildTarget builds the target into dir with the go command.
+func buildTarget(dir string) (string, error) {
+	path := filepath.Join(dir, "target")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "github.com/uspan/uspan/internal/bench/target")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the target: %w\n%s", err, output)
+	}
+	return path, nil
+}
+
+// A target is a process that calls and times the function on request.
+type target struct {
+	path    string
+	cmd     *exec.Cmd
+	request io.WriteCloser
+	answers *bufio.Reader
+}
+
+// startTarget runs a copy of the executable, at path.
+func startTarget(executable, path string) (*target, error) {
+	if err := copyExecutable(executable, path); err != nil {
+		return nil, fmt.Errorf("copy the target: %w", err)
+	}
+	t := &target{path: path, cmd: exec.Command(path)}
+	request, err := t.cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	answers, err := t.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	t.cmd.Stderr = os.Stderr
+	t.request, t.answers = request, bufio.NewReader(answers)
+	if err := t.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the target: %w", err)
+	}
+	return t, nil
+}
+
+func copyExecutable(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o755)
+}
+
+func (t *target) pid() int { return t.cmd.Process.Pid }
+
+// round makes the target call its function for at least a time. It returns the
+// number of calls and how long they took by the target's clock.
+func (t *target) round(atLeast time.Duration) (calls uint64, took time.Duration, err error) {
+	if _, err = fmt.Fprintln(t.request, atLeast.Nanoseconds()); err == nil {
+		_, err = fmt.Fscanln(t.answers, &calls, (*int64)(&took))
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("a round of the target: %w", err)
+	}
+	return calls, took, nil
+}
+
+// close ends the target and waits for its end.
+func (t *target) close() error {
+	return errors.Join(t.request.Close(), t.cmd.Wait())
+}

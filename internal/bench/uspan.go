@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/span"
+)
+
+// quiet is how long no span comes when none will: events wait in the ring for
+// a third of it at most.
+const quiet = 300 * time.Millisecond
+
+// uspan traces as `uspan attach PID` does, up to the outputs.
+type uspan struct {
+	trace *instrument.Trace
+	sink  sink
+	stop  context.CancelFunc
+	ended chan error
+	total *instrument.Summary // once ended
+}
+
+// A sink is an output that only counts.
+type sink struct{ spans atomic.Uint64 }
+
+func (s *sink) Export(spans []*span.Span) { s.spans.Add(uint64(len(spans))) }
+
+func attachUspan(t *target, values bool) (tracer, error) {
+	u := &uspan{ended: make(chan error, 1)}
+	ignore := func(string) {}
+	var err error
+	u.trace, err = instrument.Start(instrument.Config{
+		Targets: []string{strconv.Itoa(t.pid())},
+		Rules:   plan.Rules{Patterns: []string{function}, Values: values},
+		Outputs: []instrument.Output{&u.sink},
+		Log:     ignore,
+		Say:     ignore,
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	u.stop = stop
+	go func() {
+		var err error
+		u.total, err = u.trace.Run(ctx)
+		u.ended <- err
+	}()
+	return u, nil
+}
+
+func (u *uspan) Settle(calls uint64) {
+	seen, since := u.sink.spans.Load(), time.Now()
+	for seen < calls && time.Since(since) < quiet {
+		time.Sleep(time.Millisecond)
+		if now := u.sink.spans.Load(); now > seen {
+			seen, since = now, time.Now()
+		}
+	}
+}
+
+func (u *uspan) Close() (tally, error) {
+	u.stop()
+	err := errors.Join(<-u.ended, u.trace.Close())
+	return tally{known: true, exact: true, seen: u.sink.spans.Load(), lost: u.total.LostSpans()}, err
+}
