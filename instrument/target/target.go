@@ -160,6 +160,10 @@ func (p *Process) vanished(err error) error {
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("%w: it belongs to another user or is protected; run uspan as root or with CAP_SYS_PTRACE", err)
 	case errors.Is(err, os.ErrNotExist):
+		// One that is about to end has no memory and no executable any more.
+		if _, hidden := readStat(p.pid); hidden == nil || !p.Alive() {
+			return ErrNoProcess
+		}
 		return fmt.Errorf("%w: /proc does not show the process (is it mounted with hidepid?)", err)
 	default:
 		return err
