@@ -32,7 +32,8 @@ type target struct {
 	answers *bufio.Reader
 }
 
-// startTarget runs a copy of the executable, at path.
+// startTarget runs a copy of the executable, at path. Its first round is over:
+// the stack has grown, and no call is under way while something is attached.
 func startTarget(executable, path string) (*target, error) {
 	if err := copyExecutable(executable, path); err != nil {
 		return nil, fmt.Errorf("copy the target: %w", err)
@@ -50,6 +51,9 @@ func startTarget(executable, path string) (*target, error) {
 	t.request, t.answers = request, bufio.NewReader(answers)
 	if err := t.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the target: %w", err)
+	}
+	if _, _, err := t.round(time.Nanosecond); err != nil {
+		return nil, errors.Join(err, t.close())
 	}
 	return t, nil
 }
