@@ -78,6 +78,14 @@ func (b *busy) finish(t *testing.T) {
 // checkText compares the process's code with that of its file.
 func (b *busy) checkText(t *testing.T) {
 	t.Helper()
+	if diff := b.textDiff(t); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+// textDiff is the first difference between the process's code and its file's.
+func (b *busy) textDiff(t *testing.T) string {
+	t.Helper()
 	f, err := elf.Open(b.exe)
 	if err != nil {
 		t.Fatal(err)
@@ -99,9 +107,10 @@ func (b *busy) checkText(t *testing.T) {
 	}
 	for i := range want {
 		if have[i] != want[i] {
-			t.Fatalf("the target's code at %#x is %#x, not %#x", text.Addr+uint64(i), have[i], want[i])
+			return fmt.Sprintf("the target's code at %#x is %#x, not %#x", text.Addr+uint64(i), have[i], want[i])
 		}
 	}
+	return ""
 }
 
 // object is something of BPF that a process has a file descriptor for.
@@ -171,23 +180,24 @@ func linksInto(t *testing.T, path string) (ids []link.ID) {
 // checkGone waits until nothing is left of a uspan that had probes in the target.
 func (b *busy) checkGone(t *testing.T, objects []object) {
 	t.Helper()
-	awaitGone(t, objects, b.exe)
-	b.checkText(t)
+	awaitGone(t, objects, b.exe, func() string { return b.textDiff(t) })
 }
 
 // awaitGone waits until the kernel has neither the objects nor links into an
-// executable: it frees them some time after their last user has gone.
-func awaitGone(t *testing.T, objects []object, exe string) {
+// executable, and left says nothing: it takes them down some time after their
+// last user has gone, a link's name before its probes.
+func awaitGone(t *testing.T, objects []object, exe string, left func() string) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		objects = slices.DeleteFunc(objects, func(o object) bool { return !o.exists() })
 		links := linksInto(t, exe)
-		if len(objects) == 0 && len(links) == 0 {
+		more := left()
+		if len(objects) == 0 && len(links) == 0 && more == "" {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("left behind: %v, and links %v into %s", objects, links, exe)
+			t.Fatalf("left behind: %v, links %v into %s; %s", objects, links, exe, more)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -315,7 +325,7 @@ func TestTargetKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.Wait()
-		awaitGone(t, objects, exe)
+		awaitGone(t, objects, exe, func() string { return "" })
 		incomplete := 0
 		for _, s := range spans.spans {
 			if s.Incomplete == span.ProcessExit {
@@ -487,4 +497,43 @@ func TestTwoAtOnce(t *testing.T) {
 	text := <-printed
 	compare(t, first.spans, text)
 	compare(t, second.spans, text)
+}
+
+// Other processes of the executable do not notice: no probe is in their code.
+// From Linux 6.10 on.
+func TestOtherProcesses(t *testing.T) {
+	kerneltest.Require(t)
+	exe := build(t, "counting")
+	first, second, other := startBusy(t, exe), startBusy(t, exe), startBusy(t, exe)
+	var spans collector
+	c := config(t, &spans, first.pid(), second.pid())
+	c.For = 300 * time.Millisecond
+	trace, err := instrument.Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer trace.Close()
+	other.checkText(t)
+	if n := len(linksInto(t, exe)); n != 4 {
+		t.Errorf("there are %d links, not 2 for each process", n)
+	}
+	if _, err := trace.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[int]int)
+	threads := make(map[uint32]bool)
+	for _, s := range spans.spans {
+		seen[s.Resource.PID]++
+		threads[s.Thread] = true
+	}
+	if seen[first.Process.Pid] == 0 || seen[second.Process.Pid] == 0 || len(seen) != 2 {
+		t.Errorf("spans by process: %v", seen)
+	}
+	if len(threads) < 3 {
+		t.Errorf("spans are of the threads %v alone", threads)
+	}
+	for _, b := range []*busy{first, second, other} {
+		b.checkText(t)
+		b.finish(t)
+	}
 }

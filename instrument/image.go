@@ -27,6 +27,17 @@ type image struct {
 	every bool
 }
 
+// pids are the processes that are traced; none for every process.
+func (i *image) pids() []int {
+	var pids []int
+	if !i.every {
+		for _, p := range i.processes {
+			pids = append(pids, p.PID())
+		}
+	}
+	return pids
+}
+
 // openImage plans an executable. It takes over file.
 func openImage(file *os.File, path string, rules plan.Rules) (*image, error) {
 	i := &image{file: file, path: path}

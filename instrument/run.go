@@ -115,7 +115,7 @@ func (t *Trace) start() error {
 				return err
 			}
 		}
-		skipped, err := t.session.Attach(n, i.file, i.every)
+		skipped, err := t.session.Attach(n, i.file, i.pids())
 		if err != nil {
 			return err
 		}

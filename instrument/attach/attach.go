@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -121,45 +122,45 @@ func (s *Session) Forget(pid int) error {
 
 // Attach places the probes of the plan with that index into the executable that
 // file is; its bytes are compared with the plan's. Functions that the kernel
-// refuses come back as skipped; no function left is an error. With every, all
-// processes of the executable become targets, now and later.
-func (s *Session) Attach(index int, file *os.File, every bool) ([]plan.Skipped, error) {
+// refuses come back as skipped; no function left is an error.
+//
+// The probes are in the processes of pids, each of which Watch has to be told
+// of. With none, all processes of the executable are targets, now and later.
+func (s *Session) Attach(index int, file *os.File, pids []int) ([]plan.Skipped, error) {
 	p := s.plans[index]
-	functions, skipped := verify(p, file)
-	binary := binaryOf(p, every)
-	if err := s.objects.Binaries.Put(uint32(index), binary); err != nil {
-		return nil, fmt.Errorf("attach %s: %w", p.File.Path, err)
+	skipped, err := s.attach(index, file, pids)
+	if err != nil {
+		return skipped, fmt.Errorf("attach %s: %w", p.File.Path, err)
 	}
+	return skipped, nil
+}
 
+func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, error) {
+	p := s.plans[index]
+	if err := s.objects.Binaries.Put(uint32(index), binaryOf(p, len(pids) == 0)); err != nil {
+		return nil, err
+	}
 	// The kernel takes the path of the open file: nothing can come between the
 	// bytes that were compared and the file that is probed.
 	executable, err := link.OpenExecutable(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
 	if err != nil {
-		return nil, fmt.Errorf("attach %s: %w", p.File.Path, err)
+		return nil, err
 	}
+	if len(pids) == 0 || !filtersProcesses() {
+		pids = everywhere
+	}
+	functions, skipped := verify(p, file)
 	a := attaching{session: s, executable: executable, plan: index}
 	for len(functions) > 0 {
-		// Exits first: a call that is seen to begin must be seen to end.
-		leave, refused, err := a.attach(s.objects.Leave, functions, exits)
+		refused, err := a.attach(functions, pids)
 		if err != nil {
-			return skipped, fmt.Errorf("attach %s: %w", p.File.Path, err)
+			return skipped, err
 		}
 		if len(refused) == 0 {
-			var enter link.Link
-			enter, refused, err = a.attach(s.objects.Enter, functions, entries)
-			if err != nil {
-				closeLink(leave)
-				return skipped, fmt.Errorf("attach %s: %w", p.File.Path, err)
-			}
-			if len(refused) == 0 {
-				if leave != nil {
-					s.leave = append(s.leave, leave)
-				}
-				s.enter = append(s.enter, enter)
-				return skipped, nil
-			}
+			s.enter = append(s.enter, a.enter...)
+			s.leave = append(s.leave, a.leave...)
+			return skipped, nil
 		}
-		closeLink(leave)
 		functions = slices.DeleteFunc(functions, func(i int) bool {
 			reason, no := refused[i]
 			if no {
@@ -168,7 +169,20 @@ func (s *Session) Attach(index int, file *os.File, every bool) ([]plan.Skipped, 
 			return no
 		})
 	}
-	return skipped, fmt.Errorf("attach %s: no function can be traced: %s", p.File.Path, skipped[0].Reason)
+	return skipped, fmt.Errorf("no function can be traced: %s", skipped[0].Reason)
+}
+
+// everywhere is the process id of a link whose probes are in every process.
+var everywhere = []int{0}
+
+// filtersProcesses says whether the kernel puts the probes of a link with a
+// process id into that process alone, and into all of its threads: before Linux
+// 6.10 it left out all threads but one (46ba0e49b642, "bpf: fix multi-uprobe PID
+// filtering logic"). A kernel that has the correction in an older version only
+// makes other processes of the executable pay, whose events the programs drop.
+func filtersProcesses() bool {
+	version, err := features.LinuxVersionCode()
+	return err == nil && version >= 6<<16|10<<8
 }
 
 // ErrIdle is Read's answer when there are no events.
@@ -204,15 +218,10 @@ const ringHeader = 8
 
 // Detach removes every probe. Open calls stay open: see Open.
 func (s *Session) Detach() error {
-	var errs []error
-	// Entries first, for the same reason as above.
-	for _, links := range []*[]link.Link{&s.enter, &s.leave} {
-		for _, l := range *links {
-			errs = append(errs, l.Close())
-		}
-		*links = nil
-	}
-	return errors.Join(errs...)
+	// Entries first: a call that is seen to begin is seen to end.
+	err := errors.Join(closeLinks(s.enter), closeLinks(s.leave))
+	s.enter, s.leave = nil, nil
+	return err
 }
 
 // Lost is what was lost so far, by cause.
@@ -235,8 +244,14 @@ func (s *Session) Close() error {
 	return errors.Join(append(errs, s.objects.Close())...)
 }
 
-func closeLink(l link.Link) {
-	if l != nil {
-		l.Close()
+// closeLinks closes them side by side: each waits until no processor runs the
+// program any more.
+func closeLinks(links []link.Link) error {
+	errs := make([]error, len(links))
+	var closing sync.WaitGroup
+	for i, l := range links {
+		closing.Go(func() { errs[i] = l.Close() })
 	}
+	closing.Wait()
+	return errors.Join(errs...)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/uspan/uspan/bpf"
 	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/target"
 )
 
 // verify compares the bytes at every site with the planned instruction. A probe
@@ -50,11 +51,37 @@ func verifySites(file io.ReaderAt, sites ...[]plan.Site) error {
 func entries(f *plan.Function) []plan.Site { return f.Entries }
 func exits(f *plan.Function) []plan.Site   { return f.Exits }
 
-// attaching is one executable on its way into the kernel.
+// attaching is one executable on its way into the kernel, with the links that
+// it has by now.
 type attaching struct {
-	session    *Session
-	executable *link.Executable
-	plan       int
+	session      *Session
+	executable   *link.Executable
+	plan         int
+	enter, leave []link.Link
+}
+
+// attach makes the links for functions: two for each process. Functions with a
+// site that the kernel refuses are returned with the reason; then, and after an
+// error, there are no links.
+func (a *attaching) attach(functions []int, pids []int) (refused map[int]string, err error) {
+	defer func() {
+		if err != nil || len(refused) > 0 {
+			err = errors.Join(err, closeLinks(a.enter), closeLinks(a.leave))
+			a.enter, a.leave = nil, nil
+		}
+	}()
+	objects := &a.session.objects
+	// Exits first: a call that is seen to begin must be seen to end.
+	ends, begins := a.sites(functions, exits), a.sites(functions, entries)
+	for _, pid := range pids {
+		if refused, err = a.place(&a.leave, objects.Leave, ends, pid); err != nil || len(refused) > 0 {
+			return refused, err
+		}
+		if refused, err = a.place(&a.enter, objects.Enter, begins, pid); err != nil || len(refused) > 0 {
+			return refused, err
+		}
+	}
+	return nil, nil
 }
 
 // addresses are the probes of one link; owners are the functions that they
@@ -68,44 +95,50 @@ func (a addresses) slice(from, to int) addresses {
 	return addresses{a.offsets[from:to], a.cookies[from:to], a.owners[from:to]}
 }
 
-// attach makes one link for the sites of functions. Functions with a site that
-// the kernel refuses are returned with the reason, and then there is no link.
-// No sites at all: no link, and no error.
-func (a *attaching) attach(program *ebpf.Program, functions []int, sites func(*plan.Function) []plan.Site) (link.Link, map[int]string, error) {
+// sites are the probes of functions, of one kind.
+func (a *attaching) sites(functions []int, kind func(*plan.Function) []plan.Site) addresses {
 	p := a.session.plans[a.plan]
 	var all addresses
 	for _, i := range functions {
 		f := &p.Functions[i]
-		for _, site := range sites(f) {
+		for _, site := range kind(f) {
 			all.offsets = append(all.offsets, site.Offset)
 			all.cookies = append(all.cookies, cookie(f, &site, a.session.base[a.plan]+i, a.plan))
 			all.owners = append(all.owners, i)
 		}
 	}
-	if len(all.offsets) == 0 {
-		return nil, nil, nil
-	}
-	l, err := a.link(program, all)
-	if err == nil {
-		return l, nil, nil
-	}
-	refused := make(map[int]string)
-	if err := a.bisect(program, all, err, refused); err != nil {
-		return nil, nil, err
-	}
-	return nil, refused, nil
+	return all
 }
 
-func (a *attaching) link(program *ebpf.Program, sites addresses) (link.Link, error) {
+// place adds a link for sites to links. Functions with a site that the kernel
+// refuses are returned with the reason, and then there is no link. No sites at
+// all: no link, and no error.
+func (a *attaching) place(links *[]link.Link, program *ebpf.Program, sites addresses, pid int) (map[int]string, error) {
+	if len(sites.offsets) == 0 {
+		return nil, nil
+	}
+	l, err := a.link(program, sites, pid)
+	if err == nil {
+		*links = append(*links, l)
+		return nil, nil
+	}
+	refused := make(map[int]string)
+	return refused, a.bisect(program, sites, pid, err, refused)
+}
+
+func (a *attaching) link(program *ebpf.Program, sites addresses, pid int) (link.Link, error) {
 	return a.executable.UprobeMulti(nil, program, &link.UprobeMultiOptions{
 		Addresses: sites.offsets,
 		Cookies:   sites.cookies,
+		PID:       uint32(pid),
 	})
 }
 
 // bisect finds the sites that make the kernel answer failure.
-func (a *attaching) bisect(program *ebpf.Program, sites addresses, failure error, refused map[int]string) error {
+func (a *attaching) bisect(program *ebpf.Program, sites addresses, pid int, failure error, refused map[int]string) error {
 	switch {
+	case pid != 0 && errors.Is(failure, os.ErrNotExist):
+		return fmt.Errorf("process %d: %w", pid, target.ErrNoProcess)
 	case errors.Is(failure, os.ErrPermission):
 		return fmt.Errorf("%w: run uspan as root (sudo), or give it CAP_BPF and CAP_PERFMON", failure)
 	case errors.Is(failure, ebpf.ErrNotSupported) && features.HaveBPFLinkUprobeMulti() != nil:
@@ -120,12 +153,13 @@ func (a *attaching) bisect(program *ebpf.Program, sites addresses, failure error
 	}
 	middle := len(sites.offsets) / 2
 	for _, half := range []addresses{sites.slice(0, middle), sites.slice(middle, len(sites.offsets))} {
-		l, err := a.link(program, half)
+		l, err := a.link(program, half, pid)
 		if err == nil {
-			l.Close()
-			continue
+			err = l.Close()
+		} else {
+			err = a.bisect(program, half, pid, err, refused)
 		}
-		if err := a.bisect(program, half, err, refused); err != nil {
+		if err != nil {
 			return err
 		}
 	}
