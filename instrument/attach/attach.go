@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -40,8 +39,8 @@ type Session struct {
 	record  ringbuf.Record
 	plans   []*plan.Plan
 	base    []int // of each plan's functions among all of them
-	enter   []link.Link
-	leave   []link.Link
+	enter   []probes
+	leave   []probes
 	signals link.Link
 }
 
@@ -140,17 +139,17 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 	if err := s.objects.Binaries.Put(uint32(index), binaryOf(p, len(pids) == 0)); err != nil {
 		return nil, err
 	}
-	// The kernel takes the path of the open file: nothing can come between the
-	// bytes that were compared and the file that is probed.
-	executable, err := link.OpenExecutable(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
-	if err != nil {
-		return nil, err
-	}
 	if len(pids) == 0 || !filtersProcesses() {
 		pids = everywhere
 	}
 	functions, skipped := verify(p, file)
-	a := attaching{session: s, executable: executable, plan: index}
+	a := attaching{
+		session: s,
+		plan:    index,
+		// The path of the open file: nothing can come between the bytes that were
+		// compared and the file that is probed.
+		path: fmt.Sprintf("/proc/self/fd/%d", file.Fd()),
+	}
 	for len(functions) > 0 {
 		refused, err := a.attach(functions, pids)
 		if err != nil {
@@ -219,7 +218,7 @@ const ringHeader = 8
 // Detach removes every probe. Open calls stay open: see Open.
 func (s *Session) Detach() error {
 	// Entries first: a call that is seen to begin is seen to end.
-	err := errors.Join(closeLinks(s.enter), closeLinks(s.leave))
+	err := errors.Join(closeAll(s.enter), closeAll(s.leave))
 	s.enter, s.leave = nil, nil
 	return err
 }
@@ -242,16 +241,4 @@ func (s *Session) Close() error {
 		errs = append(errs, s.ring.Close())
 	}
 	return errors.Join(append(errs, s.objects.Close())...)
-}
-
-// closeLinks closes them side by side: each waits until no processor runs the
-// program any more.
-func closeLinks(links []link.Link) error {
-	errs := make([]error, len(links))
-	var closing sync.WaitGroup
-	for i, l := range links {
-		closing.Go(func() { errs[i] = l.Close() })
-	}
-	closing.Wait()
-	return errors.Join(errs...)
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
-	"github.com/cilium/ebpf/link"
 
 	"github.com/uspan/uspan/bpf"
 	"github.com/uspan/uspan/instrument/plan"
@@ -55,9 +54,9 @@ func exits(f *plan.Function) []plan.Site   { return f.Exits }
 // it has by now.
 type attaching struct {
 	session      *Session
-	executable   *link.Executable
 	plan         int
-	enter, leave []link.Link
+	path         string // of the executable
+	enter, leave []probes
 }
 
 // attach makes the links for functions: two for each process. Functions with a
@@ -66,7 +65,7 @@ type attaching struct {
 func (a *attaching) attach(functions []int, pids []int) (refused map[int]string, err error) {
 	defer func() {
 		if err != nil || len(refused) > 0 {
-			err = errors.Join(err, closeLinks(a.enter), closeLinks(a.leave))
+			err = errors.Join(err, closeAll(a.enter), closeAll(a.leave))
 			a.enter, a.leave = nil, nil
 		}
 	}()
@@ -113,7 +112,7 @@ func (a *attaching) sites(functions []int, kind func(*plan.Function) []plan.Site
 // place adds a link for sites to links. Functions with a site that the kernel
 // refuses are returned with the reason, and then there is no link. No sites at
 // all: no link, and no error.
-func (a *attaching) place(links *[]link.Link, program *ebpf.Program, sites addresses, pid int) (map[int]string, error) {
+func (a *attaching) place(links *[]probes, program *ebpf.Program, sites addresses, pid int) (map[int]string, error) {
 	if len(sites.offsets) == 0 {
 		return nil, nil
 	}
@@ -126,28 +125,24 @@ func (a *attaching) place(links *[]link.Link, program *ebpf.Program, sites addre
 	return refused, a.bisect(program, sites, pid, err, refused)
 }
 
-func (a *attaching) link(program *ebpf.Program, sites addresses, pid int) (link.Link, error) {
-	return a.executable.UprobeMulti(nil, program, &link.UprobeMultiOptions{
-		Addresses: sites.offsets,
-		Cookies:   sites.cookies,
-		PID:       uint32(pid),
-	})
+func (a *attaching) link(program *ebpf.Program, sites addresses, pid int) (probes, error) {
+	return newProbes(program, a.path, sites.offsets, sites.cookies, pid)
 }
 
 // bisect finds the sites that make the kernel answer failure.
 func (a *attaching) bisect(program *ebpf.Program, sites addresses, pid int, failure error, refused map[int]string) error {
 	switch {
-	case pid != 0 && errors.Is(failure, os.ErrNotExist):
+	case errors.Is(failure, syscall.ESRCH):
 		return fmt.Errorf("process %d: %w", pid, target.ErrNoProcess)
 	case errors.Is(failure, os.ErrPermission):
 		return fmt.Errorf("%w: run uspan as root (sudo), or give it CAP_BPF and CAP_PERFMON", failure)
-	case errors.Is(failure, ebpf.ErrNotSupported) && features.HaveBPFLinkUprobeMulti() != nil:
+	case features.HaveBPFLinkUprobeMulti() != nil:
 		return unsupported(failure)
-	case errors.Is(failure, syscall.ENOMEM):
+	case !siteRefused(failure):
 		return failure
 	}
 	if len(sites.offsets) == 1 {
-		refused[sites.owners[0]] = fmt.Sprintf("the kernel refuses a probe at file offset %#x: %v",
+		refused[sites.owners[0]] = fmt.Sprintf("the kernel refuses a probe at file offset %#x (%v)",
 			sites.offsets[0], failure)
 		return nil
 	}
@@ -164,6 +159,20 @@ func (a *attaching) bisect(program *ebpf.Program, sites addresses, pid int, fail
 		}
 	}
 	return nil
+}
+
+// errNotSupported is the kernel's ENOTSUPP, its answer for an instruction that it
+// does not probe (include/linux/errno.h).
+const errNotSupported = syscall.Errno(524)
+
+// siteRefused says that a failure may be about one of the sites.
+func siteRefused(failure error) bool {
+	for _, errno := range []syscall.Errno{errNotSupported, syscall.EINVAL, syscall.EOPNOTSUPP, syscall.EIO, syscall.EEXIST} {
+		if errors.Is(failure, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // cookie is what a site tells its program.
