@@ -32,15 +32,15 @@ import (
 // busy is a process of testdata/counting that works until it is told to end.
 type busy struct {
 	*exec.Cmd
-	exe    string
-	stdin  io.Closer
-	stdout bytes.Buffer
+	exe     string
+	stdin   io.Closer
+	printed bytes.Buffer
 }
 
 func startBusy(t *testing.T, exe string) *busy {
 	t.Helper()
 	b := &busy{Cmd: exec.Command(exe, "-forever"), exe: exe}
-	b.Cmd.Stdout, b.Cmd.Stderr = &b.stdout, os.Stderr
+	b.Stdout, b.Stderr = &b.printed, os.Stderr
 	var err error
 	if b.stdin, err = b.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -63,8 +63,8 @@ func (b *busy) finish(t *testing.T) {
 		t.Fatalf("the target: %v", err)
 	}
 	var truth map[string]int64
-	if err := json.Unmarshal(b.stdout.Bytes(), &truth); err != nil {
-		t.Fatalf("the target printed %q: %v", b.stdout.Bytes(), err)
+	if err := json.Unmarshal(b.printed.Bytes(), &truth); err != nil {
+		t.Fatalf("the target printed %q: %v", b.printed.Bytes(), err)
 	}
 	var calls int64
 	for _, name := range counted {

@@ -277,7 +277,7 @@ func TestShielded(t *testing.T) {
 		t.Errorf("close of a closed descriptor: %v", err)
 	}
 	var status unix.WaitStatus
-	if pid, err := unix.Wait4(-1, &status, unix.WNOHANG|unix.WALL, nil); err != unix.ECHILD {
+	if pid, err := unix.Wait4(-1, &status, unix.WNOHANG|unix.WALL, nil); !errors.Is(err, unix.ECHILD) {
 		t.Errorf("a child is left: %d, %v", pid, err)
 	}
 }

@@ -84,6 +84,6 @@ func callInCopy(number, a, b, c uintptr, answer *answer) (pid uintptr, errno sys
 	answer.value, _, answer.errno = syscall.RawSyscall(number, a, b, c)
 	answer.given = true
 	for {
-		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
+		_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 	}
 }
