@@ -270,10 +270,10 @@ func TestShielded(t *testing.T) {
 	if _, err := shielded(unix.SYS_CLOSE, fd, 0, 0); err != nil {
 		t.Error(err)
 	}
-	if _, err := unix.FcntlInt(fd, unix.F_GETFD, 0); err != unix.EBADF {
+	if _, err := unix.FcntlInt(fd, unix.F_GETFD, 0); !errors.Is(err, unix.EBADF) {
 		t.Errorf("a descriptor that the other process closed: %v", err)
 	}
-	if _, err := shielded(unix.SYS_CLOSE, fd, 0, 0); err != unix.EBADF {
+	if _, err := shielded(unix.SYS_CLOSE, fd, 0, 0); !errors.Is(err, unix.EBADF) {
 		t.Errorf("close of a closed descriptor: %v", err)
 	}
 	var status unix.WaitStatus
