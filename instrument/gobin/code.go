@@ -55,6 +55,9 @@ func (b *Body) distrust(end uint64) {
 	}
 	entry, first := b.Instructions[0].Addr, len(b.Instructions)
 	for _, in := range b.Instructions {
+		if first == 0 {
+			break
+		}
 		if in.Kind != Jump && in.Kind != CondJump || in.Target < entry || in.Target >= end {
 			continue
 		}
