@@ -8,10 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/uspan/uspan/exporter"
-	termtree "github.com/uspan/uspan/exporter/term"
+	"github.com/uspan/uspan/exporter/term"
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/span"
 )
@@ -90,17 +88,9 @@ func (o *outputs) open(f *flags, name string, treeTo *os.File) error {
 		}
 		o.live = true
 		o.usesStdout = o.usesStdout || treeTo == os.Stdout
-		o.add(name, termtree.OpenTree(treeTo, termtree.Config{
-			Color: term.IsTerminal(int(treeTo.Fd())) && os.Getenv("NO_COLOR") == "",
-			Width: func() int {
-				width, _, err := term.GetSize(int(treeTo.Fd()))
-				if err != nil {
-					return 0
-				}
-				return width
-			},
-			Warn: f.say,
-		}))
+		config := term.Detect(treeTo)
+		config.Warn = f.say
+		o.add(name, term.OpenTree(treeTo, config))
 	default:
 		return usageError{fmt.Errorf("-o %q: the outputs are otlp[=URL], tree and json[=FILE]", name)}
 	}

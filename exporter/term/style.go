@@ -11,10 +11,9 @@ import (
 // terminal, and neither where it is none. NO_COLOR, CLICOLOR and
 // CLICOLOR_FORCE are honoured.
 func Detect(file *os.File) Config {
-	config := Config{
-		Color: termenv.NewOutput(file).EnvColorProfile() != termenv.Ascii,
-	}
-	if term.IsTerminal(int(file.Fd())) {
+	terminal := term.IsTerminal(int(file.Fd()))
+	config := Config{Color: colored(terminal)}
+	if terminal {
 		config.Width = func() int {
 			width, _, err := term.GetSize(int(file.Fd()))
 			if err != nil {
@@ -24,6 +23,21 @@ func Detect(file *os.File) Config {
 		}
 	}
 	return config
+}
+
+// colored says whether to use colours. Any terminal that is not dumb is taken
+// to have the 16 of them: what else tells (COLORTERM, a list of names for
+// TERM) does not come through sudo, or misses terminals.
+func colored(terminal bool) bool {
+	force := os.Getenv("CLICOLOR_FORCE")
+	switch {
+	case os.Getenv("NO_COLOR") != "":
+		return false
+	case force != "" && force != "0":
+		return true
+	}
+	name := os.Getenv("TERM")
+	return terminal && name != "" && name != "dumb" && os.Getenv("CLICOLOR") != "0"
 }
 
 // A style is what a piece of a line looks like.

@@ -319,3 +319,22 @@ func BenchmarkTree(b *testing.B) {
 	}
 	b.ReportMetric(float64(tree.Stats().LostSpans())/float64(b.N), "lost/op")
 }
+
+// Terminals are known by what they are, not by their names.
+func TestColored(t *testing.T) {
+	for _, test := range []struct {
+		term, cliColor string
+		want           bool
+	}{
+		{"foot", "", true}, {"screen", "", true}, {"xterm-256color", "1", true},
+		{"xterm-256color", "0", false}, {"dumb", "", false}, {"", "", false},
+	} {
+		t.Setenv("NO_COLOR", "")
+		t.Setenv("CLICOLOR_FORCE", "")
+		t.Setenv("TERM", test.term)
+		t.Setenv("CLICOLOR", test.cliColor)
+		if got := colored(true); got != test.want {
+			t.Errorf("TERM=%q CLICOLOR=%q: colours are %t", test.term, test.cliColor, got)
+		}
+	}
+}
