@@ -143,6 +143,7 @@ func (t *Trace) open() (err error) {
 	if err != nil {
 		return err
 	}
+	i.path = t.config.Command.Path // as the user calls it
 	t.images = append(t.images, i)
 	return nil
 }
