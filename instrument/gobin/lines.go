@@ -13,13 +13,15 @@ type record struct {
 	fileTab  uint32
 	inlining uint32 // pc-value table of indexes into the inlining tree, or 0
 	unit     uint32
-	line     int32
+	line     int32 // of the declaration; 0 before Go 1.20
+	lineTab  uint32
 }
 
 const inlTreeIndex = 2 // abi.PCDATA_InlTreeIndex
 
 func (f *File) record(fn *Function) (record, error) {
-	const most = recordSize + 4*(inlTreeIndex+1)
+	size := f.table.recordSize
+	most := size + 4*(inlTreeIndex+1)
 	at := f.table.records.start + uint64(fn.record)
 	if fn.record == 0 || at >= f.table.records.end {
 		return record{}, fmt.Errorf("%s is not a function of %s", fn.Symbol, f.Path)
@@ -28,7 +30,7 @@ func (f *File) record(fn *Function) (record, error) {
 	if err != nil {
 		return record{}, err
 	}
-	if len(p) < recordSize {
+	if uint64(len(p)) < size {
 		return record{}, fmt.Errorf("the record of %s is cut off", fn.Symbol)
 	}
 	word := func(at int) uint32 { return binary.LittleEndian.Uint32(p[at:]) }
@@ -36,11 +38,14 @@ func (f *File) record(fn *Function) (record, error) {
 		args:    int32(word(8)),
 		spTable: word(16),
 		fileTab: word(20),
+		lineTab: word(24),
 		unit:    word(32),
-		line:    int32(word(36)),
 	}
-	if word(28) > inlTreeIndex && len(p) == most {
-		r.inlining = word(recordSize + 4*inlTreeIndex)
+	if f.table.hasLine() {
+		r.line = int32(word(36))
+	}
+	if word(28) > inlTreeIndex && uint64(len(p)) == most {
+		r.inlining = word(int(size) + 4*inlTreeIndex)
 	}
 	return r, nil
 }
@@ -134,6 +139,14 @@ func (f *File) Line(fn *Function) (file string, line int) {
 				index, _ = at(files, addr)
 			}
 		}
+	}
+	if !f.table.hasLine() {
+		// The stack check, or the first instruction, is where the function begins.
+		lines, err := f.runs(fn, r.lineTab)
+		if err != nil || len(lines) == 0 {
+			return "", 0
+		}
+		r.line = lines[0].value
 	}
 	return f.fileName(r.unit, index), int(r.line)
 }

@@ -15,23 +15,25 @@ type moduledata struct {
 	types span // zero where the layout of this Go version is not known
 }
 
-// Offsets in runtime.moduledata: the same from Go 1.20 to 1.27, but for etypes.
+// Offsets in runtime.moduledata: the same from Go 1.18 to 1.27.
 const (
 	moduleSize  = 320 // as far as it is read
 	moduleText  = 176
 	moduleEtext = 184
-	moduleTypes = 296
 )
 
-// moduleEtypes is the offset of moduledata.etypes by minor version of Go.
-func moduleEtypes(minor int) (int, bool) {
+// moduleTypes are the offsets of moduledata.types and etypes by minor version of
+// Go.
+func moduleTypes(minor int) (types, etypes int, ok bool) {
 	switch {
-	case minor >= 21 && minor <= 26:
-		return 304, true
+	case minor == 18, minor == 19:
+		return 280, 288, true
+	case minor >= 20 && minor <= 26:
+		return 296, 304, true
 	case minor == 27:
-		return 312, true // typedesclen came between
+		return 296, 312, true // typedesclen came between
 	}
-	return 0, false
+	return 0, 0, false
 }
 
 // textStart is moduledata.text, by the address of the function table.
@@ -93,8 +95,8 @@ func (f *File) readModule(addr, table uint64) (moduledata, error) {
 	if word(0) != table || !ok || !code.executable || word(moduleEtext) < m.text {
 		return moduledata{}, fmt.Errorf("what lies at %#x is not runtime.firstmoduledata of %s", addr, f.GoVersion)
 	}
-	if at, ok := moduleEtypes(f.minor); ok {
-		types := span{word(moduleTypes), word(at)}
+	if from, to, ok := moduleTypes(f.minor); ok {
+		types := span{word(from), word(to)}
 		if s, ok := f.segment(types.start); ok && types.start <= types.end && types.end-s.addr <= s.size {
 			m.types = types
 		}

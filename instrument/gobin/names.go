@@ -25,7 +25,8 @@ func printName(symbol string) string {
 // packagePath takes the import path out of a symbol; empty for symbols that
 // belong to no package, such as `type:.eq.main.T` and `_cgo_init`.
 func packagePath(symbol string) string {
-	if strings.HasPrefix(symbol, "type:") || strings.HasPrefix(symbol, "go:") {
+	// Before Go 1.20: `type..eq.main.T`.
+	if strings.HasPrefix(symbol, "type:") || strings.HasPrefix(symbol, "go:") || strings.HasPrefix(symbol, "type..") {
 		return ""
 	}
 	return unescape(symbol[:pathLength(symbol)])

@@ -16,12 +16,12 @@ import (
 // that the Go toolchain did not make.
 var ErrNotGo = errors.New("not a Go executable")
 
-// minMinor is the oldest minor version of Go that is read: its prologues have a
-// PUSHQ BP behind the stack check and its functions have unique names.
-const minMinor = 21
+// minMinor is the oldest minor version of Go that is read: its registers carry
+// arguments, and its function table has offsets instead of addresses.
+const minMinor = 18
 
 // Open opens the executable at path, which has to be a linux/amd64 executable
-// of Go 1.21 or later. Its Close releases the file descriptor.
+// of Go 1.18 or later. Its Close releases the file descriptor.
 func Open(path string) (*File, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -10,13 +10,14 @@ import (
 )
 
 // The function table (pclntab) is laid out as runtime.pcHeader and
-// runtime._func say (src/runtime/symtab.go, runtime2.go), the same from Go 1.20
-// to 1.27, but for the start of the text: Go 1.26 leaves it zero in the header,
-// and runtime.moduledata has it.
+// runtime._func say (src/runtime/symtab.go, runtime2.go), the same from Go 1.18
+// to 1.27, but for two things: Go 1.20 put the line of the declaration into
+// _func, and Go 1.26 leaves the start of the text zero in the header, so that
+// runtime.moduledata has to say it.
 const (
-	tableMagic  = 0xfffffff1
+	tableMagic  = 0xfffffff1 // from Go 1.20 on
+	tableMagic0 = 0xfffffff0 // Go 1.18 and 1.19
 	headerSize  = 8 + 8*8
-	recordSize  = 44 // a _func without its pcdata and funcdata
 	asmFlag     = 1 << 2
 	spWriteFlag = 1 << 1
 	tableEntry  = 8 // entry and record, 4 bytes each
@@ -32,7 +33,13 @@ type table struct {
 	files   span
 	values  span // pc-value tables
 	records span // the sorted entries, then a _func each
+	// recordSize is the size of a _func without its pcdata and funcdata; its
+	// last four bytes are funcID, flag, a pad and the number of funcdata.
+	recordSize uint64
 }
+
+// hasLine says that a _func has the line of the declaration.
+func (t *table) hasLine() bool { return t.recordSize == 44 }
 
 // A span is a range of addresses.
 type span struct{ start, end uint64 }
@@ -70,7 +77,7 @@ func (f *File) readFunctions() error {
 		return err
 	}
 	fips := f.fipsText()
-	b := tableReader{names: string(names), records: records, text: t.text}
+	b := tableReader{names: string(names), records: records, text: t.text, size: t.recordSize}
 	f.funcs = make([]Function, 0, t.count)
 	// A name belongs to one function, or to one and its wrapper. A damaged table
 	// could give each function the same megabytes.
@@ -107,6 +114,7 @@ type tableReader struct {
 	names   string
 	records []byte
 	text    uint64
+	size    uint64 // of a record
 }
 
 func (b tableReader) function(i uint64) (Function, error) {
@@ -117,7 +125,7 @@ func (b tableReader) function(i uint64) (Function, error) {
 	if end < entry {
 		return Function{}, fmt.Errorf("it begins at %#x, behind the next one at %#x", entry, end)
 	}
-	if uint64(record)+recordSize > uint64(len(b.records)) {
+	if uint64(record)+b.size > uint64(len(b.records)) {
 		return Function{}, fmt.Errorf("its record at %#x is outside the table", record)
 	}
 	r := b.records[record:]
@@ -129,14 +137,15 @@ func (b tableReader) function(i uint64) (Function, error) {
 		return Function{}, err
 	}
 	c := binary.LittleEndian.Uint32(r[16:]) == 0 // no pc-sp table
+	flag := r[b.size-3]
 	return Function{
 		Entry:    b.text + uint64(entry),
 		End:      b.text + uint64(end),
 		Symbol:   symbol,
 		Name:     printName(symbol),
 		Package:  packagePath(symbol),
-		Assembly: r[41]&asmFlag != 0,
-		SPWrite:  r[41]&spWriteFlag != 0 || c,
+		Assembly: flag&asmFlag != 0,
+		SPWrite:  flag&spWriteFlag != 0 || c,
 		C:        c,
 		record:   record,
 	}, nil
@@ -157,7 +166,7 @@ func (b tableReader) name(offset uint32) (string, error) {
 // versions, but it has always followed that of runtime.systemstack_switch, which
 // every executable has (src/internal/abi/symtab.go).
 func (f *File) markWrappers(b tableReader) {
-	id := func(fn *Function) byte { return b.records[fn.record+40] }
+	id := func(fn *Function) byte { return b.records[uint64(fn.record)+b.size-4] }
 	var wrapper byte
 	for i := range f.funcs {
 		if f.funcs[i].Symbol == "runtime.systemstack_switch" {
@@ -206,15 +215,15 @@ func (f *File) searchTable(s segment) (table, error) {
 		chunk         = 1 << 20
 		maxCandidates = 16
 	)
-	magic := []byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}
+	magic := []byte{0xff, 0xff, 0xff, 0, 0, 1, 8} // behind its first byte
 	problem, candidates := errNoTable, 0
 	for at := uint64(0); at+headerSize <= s.size; at += chunk {
 		data, err := f.readAlloc(s.addr+at, min(chunk, s.size-at))
 		if err != nil {
 			return table{}, err
 		}
-		for i := 0; i+len(magic) <= len(data); i += 8 {
-			if !bytes.Equal(data[i:][:len(magic)], magic) {
+		for i := 0; i+8 <= len(data); i += 8 {
+			if first := data[i]; first != tableMagic&0xff && first != tableMagic0&0xff || !bytes.Equal(data[i+1:i+8], magic) {
 				continue
 			}
 			t, err := f.readTable(span{s.addr + at + uint64(i), s.addr + s.size})
@@ -237,14 +246,19 @@ func (f *File) readTable(bounds span) (table, error) {
 	if err != nil {
 		return table{}, fmt.Errorf("read its header: %w", err)
 	}
-	if magic := binary.LittleEndian.Uint32(header); magic != tableMagic {
+	size := uint64(44)
+	switch magic := binary.LittleEndian.Uint32(header); magic {
+	case tableMagic:
+	case tableMagic0:
+		size = 40
+	default:
 		return table{}, fmt.Errorf("its magic number is %#x: no table of %s is known that has it", magic, f.GoVersion)
 	}
 	if quantum, pointer := header[6], header[7]; quantum != 1 || pointer != 8 {
 		return table{}, fmt.Errorf("its header is damaged: instructions of %d and pointers of %d bytes", quantum, pointer)
 	}
 	word := func(i int) uint64 { return binary.LittleEndian.Uint64(header[8+8*i:]) }
-	t := table{addr: bounds.start, count: word(0)}
+	t := table{addr: bounds.start, count: word(0), recordSize: size}
 	parts := []*span{&t.names, &t.units, &t.files, &t.values, &t.records}
 	for i, part := range parts {
 		from, to := word(3+i), bounds.size()

@@ -32,7 +32,7 @@ func (f *File) Runtime() (Runtime, error) {
 // (src/runtime/runtime2.go).
 func goidOffset(minor int) (uint64, bool) {
 	switch minor {
-	case 21, 22, 25, 26, 27:
+	case 18, 19, 20, 21, 22, 25, 26, 27:
 		return 152, true
 	case 23, 24:
 		return 160, true

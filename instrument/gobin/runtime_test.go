@@ -89,11 +89,11 @@ func TestTablesOfVersions(t *testing.T) {
 		if _, ok := goidOffset(minor); ok {
 			goid = append(goid, minor)
 		}
-		if _, ok := moduleEtypes(minor); ok {
+		if _, _, ok := moduleTypes(minor); ok {
 			etypes = append(etypes, minor)
 		}
 	}
-	want := []int{21, 22, 23, 24, 25, 26, 27}
+	want := []int{18, 19, 20, 21, 22, 23, 24, 25, 26, 27}
 	if !slices.Equal(goid, want) || !slices.Equal(etypes, want) || want[0] != minMinor {
 		t.Errorf("goid of %d, etypes of %d, want %d", goid, etypes, want)
 	}

@@ -3,18 +3,12 @@ package plan
 import (
 	"errors"
 	"fmt"
-	goversion "go/version"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/uspan/uspan/instrument/gobin"
 )
-
-// oldest is the first Go version whose prologues readPrologue knows: before
-// it, frames are made without PUSHQ BP.
-const oldest = "go1.21"
 
 // defaultStringBytes bounds a captured string where the rules do not.
 const defaultStringBytes = 128
@@ -29,9 +23,6 @@ const defaultStringBytes = 128
 func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	if f.Arch != gobin.AMD64 {
 		return nil, fmt.Errorf("plan %s: code for %s: only %s can be traced", f.Path, f.Arch, gobin.AMD64)
-	}
-	if v, _, _ := strings.Cut(f.GoVersion, " "); goversion.IsValid(v) && goversion.Compare(v, oldest) < 0 {
-		return nil, fmt.Errorf("plan %s: built with %s: only %s and newer can be traced; rebuild it", f.Path, v, oldest)
 	}
 	rt, err := f.Runtime()
 	if err != nil {

@@ -22,10 +22,10 @@ type restart struct {
 // restartOf finds the block that the stack check of a prologue leads to; nil
 // where there is no check, or no such block.
 func restartOf(fn *gobin.Function, ins []gobin.Instruction, pro prologue) *restart {
-	if !pro.checked || pro.push < 1 {
+	if !pro.checked || pro.broken != "" {
 		return nil
 	}
-	at, ok := slices.BinarySearchFunc(ins, ins[pro.push-1].Target, func(in gobin.Instruction, addr uint64) int {
+	at, ok := slices.BinarySearchFunc(ins, ins[pro.jump].Target, func(in gobin.Instruction, addr uint64) int {
 		return int(int64(in.Addr - addr))
 	})
 	if !ok {

@@ -30,8 +30,8 @@ func refused(format string, args ...any) placement {
 // place finds the sites of a function in its code. forks are the functions that
 // only the child of a fork calls; stack is the function's pc-sp table.
 //
-// At every site SP is at the return address: at PUSHQ BP and at the first byte
-// of a frameless body because nothing has moved it yet, at RET by what RET does,
+// At every site SP is at the return address: at the entry because nothing has
+// moved it yet, at RET by what RET does,
 // and at a jump out of the function because the frame has been taken down. The
 // table has to agree.
 func place(fn *gobin.Function, body *gobin.Body, forks map[uint64]bool, stack func(addr uint64) (int32, bool)) placement {
@@ -53,7 +53,7 @@ func place(fn *gobin.Function, body *gobin.Body, forks map[uint64]bool, stack fu
 	}
 	p := placement{loops: flow.loops, leads: flow.leads, indirect: flow.indirect}
 	prologue := readPrologue(ins)
-	p.framed = prologue.push >= 0
+	p.framed = prologue.framed
 	if !prologue.checked && ofRuntime(fn) {
 		p.reason = becauseNoCheck
 		return p
@@ -93,27 +93,31 @@ func entrySite(fn *gobin.Function, ins []gobin.Instruction, pro prologue, flow *
 	if pro.broken != "" {
 		return Site{}, pro.broken
 	}
-	at := &ins[max(pro.push, 0)]
+	at := &ins[pro.entry]
 	switch {
-	case pro.push > 0:
+	case pro.checked:
 		// The only way back to the check is the jump behind the call of
 		// morestack; nothing may enter between the two.
-		for i := 1; i <= pro.push; i++ {
+		for i := 1; i <= pro.frame; i++ {
 			if flow.target(ins[i].Addr) {
 				return Site{}, "a branch leads into its prologue"
 			}
 		}
 	case flow.target(fn.Entry):
 		return Site{}, "a branch leads to its first byte, which would count its iterations as calls"
-	case flow.table && pro.push < 0:
+	case flow.table && !pro.framed:
 		return Site{}, "a jump table in a function without a frame may lead to its first byte"
-	case !fn.Assembly && pro.push < 0 && flow.pushes:
+	case !fn.Assembly && !pro.framed && flow.pushes:
 		return Site{}, "its prologue is not one that is known"
 	}
 	if at.Refused != "" {
 		return Site{}, fmt.Sprintf("the kernel takes no probe on its first instruction: %s", at.Refused)
 	}
-	return siteAt(fn, at), ""
+	site := siteAt(fn, at)
+	if pro.conditional() {
+		site.Condition = NotBelowOrEqual
+	}
+	return site, ""
 }
 
 // exitSites chooses the instructions one of which every call that returns
@@ -156,7 +160,7 @@ func exitSites(fn *gobin.Function, ins []gobin.Instruction, pro prologue, flow *
 func padded(ins []gobin.Instruction, i int, pro prologue, flow *flow) bool {
 	nop := &ins[i-1]
 	return nop.Kind == gobin.Nop && nop.Emulated && nop.Refused == "" &&
-		!flow.target(ins[i].Addr) && (!flow.table || pro.push >= 0)
+		!flow.target(ins[i].Addr) && (!flow.table || pro.framed)
 }
 
 // onStack refuses sites where the function table does not have the stack

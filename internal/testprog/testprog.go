@@ -65,12 +65,13 @@ func (o Options) version() string {
 	return o.GoVersion
 }
 
-// Versions are the releases of Go that tests go over: the oldest supported, that
-// which runs the tests, and the newest; all minor versions with TEST_ALL=1.
+// Versions are the releases of Go that tests go over: the oldest supported, the
+// oldest with frames as they are now, that which runs the tests, and the newest;
+// all minor versions with TEST_ALL=1.
 func Versions() []string {
-	versions := []string{"go1.21.13", runtime.Version(), "go1.27.1"}
+	versions := []string{"go1.18.10", "go1.21.13", runtime.Version(), "go1.27.1"}
 	if os.Getenv("TEST_ALL") == "1" {
-		versions = append(versions, "go1.21.0", "go1.22.0", "go1.22.12", "go1.23.0", "go1.23.12",
+		versions = append(versions, "go1.19.13", "go1.20.14", "go1.21.0", "go1.22.0", "go1.22.12", "go1.23.0", "go1.23.12",
 			"go1.24.0", "go1.24.9", "go1.25.0", "go1.25.5", "go1.26.0", "go1.26.8", "go1.27.0")
 	}
 	slices.Sort(versions)
@@ -207,9 +208,18 @@ func require(t testing.TB, o Options) {
 	}
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("no %s here", tool)
+			skip(t, "no %s here", tool)
 		}
 	}
+}
+
+// skip skips a test, or fails it where the machine is meant to have everything.
+func skip(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("REQUIRE_BPF") == "1" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
 }
 
 func run(t testing.TB, o Options, dir string, args []string) {
@@ -230,7 +240,7 @@ func run(t testing.TB, o Options, dir string, args []string) {
 		return
 	}
 	if bytes.Contains(output, []byte("download go1.")) {
-		t.Skipf("%s cannot be had: %s", o.version(), output)
+		skip(t, "%s cannot be had: %s", o.version(), output)
 	}
 	t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, output)
 }

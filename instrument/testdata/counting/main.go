@@ -1,7 +1,8 @@
 // Command counting knows what a tracer must see of it. Every traced function has
 // the arguments (id, parent), its own number and that of the call that made it,
 // and returns how long its body took in nanoseconds by its own clock. At the
-// end it prints how often each function ran, and the sum of the numbers.
+// end it prints how often each function ran, and the sum of the numbers. It is
+// written in the Go of 1.18, which builds it, too.
 package main
 
 import (
@@ -14,17 +15,17 @@ import (
 	"time"
 )
 
-var last, sum atomic.Int64
+var last, sum int64
 
 // next is a new number, counted as one call of a function.
-func next(calls *atomic.Int64) int64 {
-	calls.Add(1)
-	id := last.Add(1)
-	sum.Add(id)
+func next(calls *int64) int64 {
+	atomic.AddInt64(calls, 1)
+	id := atomic.AddInt64(&last, 1)
+	atomic.AddInt64(&sum, id)
 	return id
 }
 
-var counts struct{ recurse, block, short, brief, many, climb atomic.Int64 }
+var counts struct{ recurse, block, short, brief, many, climb int64 }
 
 //go:noinline
 func recurse(id, parent int64, n int) int64 {
@@ -60,7 +61,7 @@ func check(frame []byte, b byte) {
 //go:noinline
 func climb(id, parent int64) int64 {
 	start := time.Now()
-	for range 3 {
+	for i := 0; i < 3; i++ {
 		recurse(next(&counts.recurse), id, 60)
 		runtime.GC()
 		runtime.Gosched()
@@ -80,8 +81,8 @@ func block(id, parent int64, entered *sync.WaitGroup, gate <-chan struct{}) int6
 //go:noinline
 func short(id, parent int64) int64 {
 	start := time.Now()
-	for i := range 100 {
-		sink.Store(int64(i))
+	for i := 0; i < 100; i++ {
+		atomic.StoreInt64(&sink, int64(i))
 	}
 	return int64(time.Since(start))
 }
@@ -90,7 +91,7 @@ func short(id, parent int64) int64 {
 //
 //go:noinline
 func brief(id, parent int64) int64 {
-	sink.Store(id)
+	atomic.StoreInt64(&sink, id)
 	return 0
 }
 
@@ -106,15 +107,19 @@ func many(id, parent int64, entered *sync.WaitGroup, gate <-chan struct{}) int64
 	return int64(time.Since(start))
 }
 
-var sink atomic.Int64
+var sink int64
 
 // together runs f in n goroutines that are all inside of it at one moment.
 func together(n int, f func(entered *sync.WaitGroup, gate <-chan struct{})) {
 	var entered, left sync.WaitGroup
 	gate := make(chan struct{})
 	entered.Add(n)
-	for range n {
-		left.Go(func() { f(&entered, gate) })
+	left.Add(n)
+	for i := 0; i < n; i++ {
+		go func() {
+			defer left.Done()
+			f(&entered, gate)
+		}()
 	}
 	entered.Wait()
 	runtime.GC()
@@ -143,29 +148,36 @@ func main() {
 		}
 	}
 	json.NewEncoder(os.Stdout).Encode(map[string]int64{
-		"main.recurse": counts.recurse.Load(),
-		"main.climb":   counts.climb.Load(),
-		"main.block":   counts.block.Load(),
-		"main.short":   counts.short.Load(),
-		"main.brief":   counts.brief.Load(),
-		"main.many":    counts.many.Load(),
-		"sum":          sum.Load(),
+		"main.recurse": atomic.LoadInt64(&counts.recurse),
+		"main.climb":   atomic.LoadInt64(&counts.climb),
+		"main.block":   atomic.LoadInt64(&counts.block),
+		"main.short":   atomic.LoadInt64(&counts.short),
+		"main.brief":   atomic.LoadInt64(&counts.brief),
+		"main.many":    atomic.LoadInt64(&counts.many),
+		"sum":          atomic.LoadInt64(&sum),
 	})
 }
 
 func round(goroutines int) {
 	var all sync.WaitGroup
-	all.Go(func() { recurse(next(&counts.recurse), 0, 1500) })
-	all.Go(func() { climb(next(&counts.climb), 0) })
+	all.Add(2)
+	go func() {
+		defer all.Done()
+		recurse(next(&counts.recurse), 0, 1500)
+	}()
+	go func() {
+		defer all.Done()
+		climb(next(&counts.climb), 0)
+	}()
 	all.Wait()
 	together(200, func(entered *sync.WaitGroup, gate <-chan struct{}) {
 		block(next(&counts.block), 0, entered, gate)
 	})
-	for range 1000 {
+	for i := 0; i < 1000; i++ {
 		short(next(&counts.short), 0)
 	}
 	// One after the other, so that each has the g of one that has ended.
-	for range 500 {
+	for i := 0; i < 500; i++ {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
