@@ -3,25 +3,31 @@ GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 C_FILES = $(wildcard bpf/*.c bpf/*.h internal/bench/*.c)
 
 # Probing other processes needs root. Root's own HOME keeps its caches apart.
-SUDO = $(if $(filter 0,$(shell id -u)),,sudo -H -E env PATH="$$PATH")
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo -H -E env "PATH=$$PATH")
 
-.PHONY: help build test test-short bench demo generate lint format image clean
+.PHONY: help build demo test test-short test-all bench generate lint format picture image clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-build: ## Build bin/uspan and bin/fibonacci
+build: go ## Build bin/uspan and bin/fibonacci
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/uspan ./examples/fibonacci
 
 demo: build ## Trace examples/fibonacci in this terminal, for some 20 s
 	$(SUDO) bin/uspan run -- bin/fibonacci -n 45
 
-test: ## Run all tests (sudo; the first time Jaeger is built, which takes minutes)
-	go test -timeout 30m $(if $(SUDO),-exec '$(SUDO)') ./...
+test: go ## Run all tests (as root; the first time Jaeger is built, which takes minutes)
+	go test -timeout $(TIMEOUT) $(if $(SUDO),-exec "$(subst ",',$(SUDO))") ./...
 
-test-short: ## Run the tests that need no root and take seconds
+test-short: go ## Run the tests that need no root and take seconds
 	go test -short ./...
+
+test-all: export TEST_ALL = 1
+test-all: TIMEOUT = 2h
+test-all: test ## Run all tests, with programs of every supported release of Go
+
+TIMEOUT = 30m
 
 bench: ## Measure what a traced call costs, beside the floor and the usual recipe
 	$(SUDO) go run ./internal/bench
@@ -29,14 +35,18 @@ bench: ## Measure what a traced call costs, beside the floor and the usual recip
 generate: tools ## Build the kernel programs anew (clang-19, installed by apt)
 	go generate ./bpf ./internal/bench
 
-lint: ## Check style, layers and formatting
+lint: tools ## Check style, layers and formatting
 	go vet ./...
 	go run $(GOLANGCI_LINT) run
 	clang-format-19 --dry-run --Werror $(C_FILES)
 
-format: ## Format Go and C
+format: tools ## Format Go and C
 	gofmt -w $(shell git ls-files '*.go')
 	clang-format-19 -i $(C_FILES)
+
+picture: build ## Draw the README's picture anew
+	cd bin && $(SUDO) go run ../internal/picture 'sudo uspan run -- ./fibonacci -n 3' \
+		./uspan run -- ./fibonacci -n 3 >tree.svg && mv tree.svg ../docs/
 
 image: ## Build the container images
 	docker build --target uspan -t uspan .
@@ -45,7 +55,12 @@ image: ## Build the container images
 clean: ## Remove what was built
 	rm -rf bin
 
-.PHONY: tools
+# What Debian has; of Go, 1.21 and later fetch the release that go.mod asks for.
+.PHONY: go tools
+go:
+	@command -v go >/dev/null || $(SUDO) apt-get install -y --no-install-recommends golang-go ca-certificates
+
 tools:
-	@command -v clang-19 llvm-strip-19 clang-format-19 >/dev/null && test -e /usr/include/bpf/bpf_helpers.h || \
+	@{ clang-19 --version && llvm-strip-19 --version && clang-format-19 --version && \
+		test -e /usr/include/bpf/bpf_helpers.h; } >/dev/null 2>&1 || \
 		$(SUDO) apt-get install -y --no-install-recommends clang-19 llvm-19 clang-format-19 libbpf-dev
