@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
 	"github.com/uspan/uspan/bpf"
 	"github.com/uspan/uspan/instrument/plan"
@@ -180,8 +181,13 @@ var everywhere = []int{0}
 // filtering logic"). A kernel that has the correction in an older version only
 // makes other processes of the executable pay, whose events the programs drop.
 func filtersProcesses() bool {
-	version, err := features.LinuxVersionCode()
-	return err == nil && version >= 6<<16|10<<8
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return false
+	}
+	var major, minor int
+	_, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor)
+	return err == nil && (major > 6 || major == 6 && minor >= 10)
 }
 
 // ErrIdle is Read's answer when there are no events.

@@ -99,6 +99,11 @@ func (t *tables) configure(spec *ebpf.CollectionSpec, options Options) error {
 	} {
 		spec.Maps[name].MaxEntries = uint32(entries)
 	}
+	for _, program := range spec.Programs {
+		// Any but 0: for that the library reads /proc/self/mem, which a program
+		// with file capabilities may not, and no kernel has looked at it since 5.0.
+		program.KernelVersion = 1
+	}
 	for _, name := range []string{"values", "empty_values"} {
 		spec.Maps[name].ValueSize = uint32(bpf.ValuesBytes + t.valuesBytes)
 	}

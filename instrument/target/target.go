@@ -158,7 +158,7 @@ func (p *Process) vanished(err error) error {
 	case !p.Alive():
 		return ErrNoProcess
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("%w: it belongs to another user or is protected; run uspan as root or with CAP_SYS_PTRACE", err)
+		return fmt.Errorf("%w: it belongs to another user or is protected; run uspan as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", err)
 	case errors.Is(err, os.ErrNotExist):
 		// One that is about to end has no memory and no executable any more.
 		if _, hidden := readStat(p.pid); hidden == nil || !p.Alive() {
