@@ -45,7 +45,7 @@ func TestFileCapabilities(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { target.Process.Kill(); target.Wait() })
-	// Reads /proc/PID/auxv and environ, which are their owner's.
+	// /proc/PID/auxv and environ are their owner's to read.
 	setCapabilities(t, uspan, append(own, unix.CAP_DAC_READ_SEARCH)...)
 	traces(t, uspan, "attach", "--for", "1s", strconv.Itoa(target.Process.Pid))
 	traces(t, uspan, "attach", "--for", "1s", fibonacci)
