@@ -102,6 +102,11 @@ func compareSymbols(t *testing.T, f *File) {
 		want := strings.ReplaceAll(fn.Symbol, "·", ".")
 		if got := names[fn.Entry]; !slices.ContainsFunc(got, func(name string) bool {
 			name = strings.ReplaceAll(name, "·", ".")
+			if f.minor < 21 { // the function table has no type arguments
+				if open, shut := strings.IndexByte(name, '['), strings.LastIndexByte(name, ']'); open >= 0 && shut > open {
+					name = name[:open] + "[...]" + name[shut+1:]
+				}
+			}
 			return name == want || name == want+".abi0" || name == want+".abiinternal"
 		}) {
 			t.Errorf("%s at %#x: the symbol table has %q", fn.Symbol, fn.Entry, got)
@@ -261,6 +266,9 @@ func TestFlagsOfFunctions(t *testing.T) {
 			"runtime.(*itabTableType).add":       {},
 			"main.(*List[go.shape.string]).Push": {},
 		} {
+			if f.minor < 21 && strings.Contains(symbol, "[") {
+				symbol = "main.(*List[...]).Push"
+			}
 			i := slices.IndexFunc(f.Functions(), func(fn Function) bool { return fn.Symbol == symbol })
 			if i < 0 {
 				if !want.Wrapper { // which the linker drops where nothing needs it

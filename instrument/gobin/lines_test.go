@@ -37,6 +37,7 @@ func checkLines(t *testing.T, f *File) {
 		t.Fatal(err)
 	}
 	var files []*dwarf.LineFile
+	var lines *dwarf.LineReader
 	compared := 0
 	for r := data.Reader(); ; {
 		e, err := r.Next()
@@ -48,8 +49,7 @@ func checkLines(t *testing.T, f *File) {
 		}
 		switch e.Tag {
 		case dwarf.TagCompileUnit:
-			lines, err := data.LineReader(e)
-			if err != nil {
+			if lines, err = data.LineReader(e); err != nil {
 				t.Fatal(err)
 			}
 			files = nil
@@ -64,6 +64,13 @@ func checkLines(t *testing.T, f *File) {
 		low, ok := e.Val(dwarf.AttrLowpc).(uint64)
 		fileIndex, hasFile := e.Val(dwarf.AttrDeclFile).(int64)
 		wantLine, hasLine := e.Val(dwarf.AttrDeclLine).(int64)
+		if !hasLine && !f.table.hasLine() && lines != nil {
+			// No declarations: the line of the first instruction.
+			var at dwarf.LineEntry
+			if hasLine = lines.SeekPC(low, &at) == nil; hasLine {
+				wantLine = int64(at.Line)
+			}
+		}
 		fn, found := f.Lookup(low)
 		if !ok || !hasFile || !hasLine || !found || fn.Assembly || fn.C || int(fileIndex) >= len(files) {
 			continue
@@ -77,7 +84,7 @@ func checkLines(t *testing.T, f *File) {
 			t.Errorf("%s is at %s:%d, by DWARF at %s:%d", fn.Symbol, file, line, want, wantLine)
 		}
 	}
-	if compared < 500 {
+	if compared < 500 && f.minor != 20 { // whose DWARF has no declarations, and whose table has
 		t.Errorf("compared %d functions", compared)
 	}
 }

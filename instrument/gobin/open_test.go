@@ -76,9 +76,9 @@ func TestOpenOldGo(t *testing.T) {
 	if os.Getenv("TEST_ALL") != "1" {
 		t.Skip("needs a release of Go for nothing else: TEST_ALL=1 runs it")
 	}
-	path := testprog.Build(t, "-- go.mod --\nmodule m\n-- main.go --\npackage main\nfunc main() {}\n", testprog.Options{GoVersion: "go1.20.14"})
+	path := testprog.Build(t, "-- go.mod --\nmodule m\n-- main.go --\npackage main\nfunc main() {}\n", testprog.Options{GoVersion: "go1.17.13"})
 	_, err := Open(path)
-	if err == nil || !strings.Contains(err.Error(), "was built with go1.20.14: Go 1.21 or later is supported so far") {
+	if err == nil || !strings.Contains(err.Error(), "was built with go1.17.13: Go 1.18 or later is supported so far") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -25,8 +25,11 @@ func TestSignatures(t *testing.T) {
 			t.Run(o.String(), func(t *testing.T) {
 				f := open(t, testprog.Build(t, source, o))
 				golden := "signatures.golden"
-				if f.minor == 21 {
+				switch {
+				case f.minor == 21:
 					golden = "signatures-go1.21.golden" // without unnamed parameters
+				case f.minor < 21:
+					golden = "signatures-go1.18.golden"
 				}
 				compareGolden(t, golden, listSignatures(t, f))
 			})
@@ -65,6 +68,11 @@ func listSignatures(t *testing.T, f *File) string {
 	for i := range f.Functions() {
 		fn := &f.Functions()[i]
 		if fn.Package != "main" || fn.Wrapper || strings.HasPrefix(fn.Symbol, "main.main.") || strings.HasPrefix(fn.Symbol, "main.init") {
+			continue
+		}
+		// What DWARF says of dictionaries and of method values differs by
+		// version and optimisation.
+		if f.minor < 21 && (strings.Contains(fn.Symbol, "[...]") || strings.HasSuffix(fn.Symbol, "-fm")) {
 			continue
 		}
 		s, err := f.Signature(fn)
@@ -154,7 +162,7 @@ func checkArea(t *testing.T, f *File, fn *Function) {
 	got := areaOf(s, strings.Contains(fn.Symbol, "]."), fn.Symbol)
 	switch {
 	case got == int64(size):
-	case f.minor == 21 && got < int64(size): // unnamed parameters are not listed
+	case f.minor <= 21 && got < int64(size): // unnamed parameters are not listed, nor dictionaries before Go 1.21
 	default:
 		t.Errorf("%s(%s) (%s): the signature takes %d bytes, the compiler %d", fn.Symbol, listParams(s.Params), listParams(s.Results), got, size)
 	}
