@@ -233,11 +233,12 @@ func run(t testing.TB, o Options, dir string, args []string) {
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+o.version(), "GOWORK=off",
-		"GOOS=linux", "GOARCH="+arch, "CGO_ENABLED="+cgo)
-	if o.version() >= "go1.18" {
-		cmd.Env = append(cmd.Env, "GOFLAGS=-buildvcs=false")
+	flags := "-buildvcs=false"
+	if o.version() < "go1.18" {
+		flags = ""
 	}
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+o.version(), "GOFLAGS="+flags, "GOWORK=off",
+		"GOOS=linux", "GOARCH="+arch, "CGO_ENABLED="+cgo)
 	output, err := cmd.CombinedOutput()
 	if err == nil {
 		return
