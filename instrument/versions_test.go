@@ -20,7 +20,7 @@ func TestVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive := "-- go.mod --\nmodule counting\n\ngo 1.18\n-- main.go --\n" + string(source)
+	archive := "-- go.mod --\nmodule example.com/counting\n\ngo 1.18\n-- main.go --\n" + string(source)
 	for _, options := range testprog.Matrix() {
 		t.Run(options.String(), func(t *testing.T) {
 			exe := testprog.Build(t, archive, options)

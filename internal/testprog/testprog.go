@@ -235,7 +235,7 @@ func run(t testing.TB, o Options, dir string, args []string) {
 	cmd.Dir = dir
 	flags := "-buildvcs=false"
 	if o.version() < "go1.18" {
-		flags = ""
+		flags = "-mod=mod"
 	}
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+o.version(), "GOFLAGS="+flags, "GOWORK=off",
 		"GOOS=linux", "GOARCH="+arch, "CGO_ENABLED="+cgo)
