@@ -1,0 +1,62 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/uspan/uspan/instrument/span"
+)
+
+func readme(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// The commands and flags of the README's examples exist.
+func TestReadmeCommands(t *testing.T) {
+	examples := regexp.MustCompile(`(?m)^ *(?:sudo .*)?uspan ((?:run|attach) .*)$`).FindAllStringSubmatch(readme(t), -1)
+	if len(examples) < 10 {
+		t.Errorf("only %d examples found", len(examples))
+	}
+	for _, example := range examples {
+		args := strings.Fields(strings.NewReplacer(`'`, "", `"`, "").Replace(example[1]))
+		command, rest, err := newRoot().Find(args)
+		if err == nil {
+			err = command.ParseFlags(rest)
+		}
+		if err != nil {
+			t.Errorf("uspan %s: %v", example[1], err)
+		}
+	}
+}
+
+// The README names every attribute of a span.
+func TestReadmeAttributes(t *testing.T) {
+	text := readme(t)
+	full := &span.Span{
+		Function:    &span.Function{FullName: "main.f", File: "main.go", Line: 1},
+		Args:        []span.Value{{Name: "NAME", Value: int64(1)}},
+		Results:     []span.Value{{Name: "NAME", Value: int64(1)}},
+		Unavailable: []string{"arg.x: float in a register"},
+		Truncated:   []string{"arg.body: 128 of 4096 bytes"},
+		Redacted:    []string{"arg.password"},
+		Error:       &span.Error{Type: "*errors.errorString"},
+		Incomplete:  span.Unwound,
+	}
+	for _, attribute := range full.Attributes() {
+		if !strings.Contains(text, "`"+attribute.Key+"`") {
+			t.Errorf("%s is not in the README", attribute.Key)
+		}
+	}
+	for _, why := range []span.Incomplete{span.Unwound, span.ProcessExit, span.Detached} {
+		if !strings.Contains(text, "`"+string(why)+"`") {
+			t.Errorf("uspan.incomplete %q is not in the README", why)
+		}
+	}
+}
