@@ -12,15 +12,21 @@ import (
 	"github.com/uspan/uspan/internal/testprog"
 )
 
-// The counting program gives the same exact spans by whatever release of Go and
-// in whatever way it is built; without DWARF, at least every call has its span.
-func TestVersions(t *testing.T) {
-	kerneltest.Require(t)
+// countingArchive is testdata/counting as a module that every release takes.
+func countingArchive(t *testing.T) string {
+	t.Helper()
 	source, err := os.ReadFile("testdata/counting/main.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive := "-- go.mod --\nmodule example.com/counting\n\ngo 1.18\n-- main.go --\n" + string(source)
+	return "-- go.mod --\nmodule example.com/counting\n\ngo 1.18\n-- main.go --\n" + string(source)
+}
+
+// The counting program gives the same exact spans by whatever release of Go and
+// in whatever way it is built; without DWARF, at least every call has its span.
+func TestVersions(t *testing.T) {
+	kerneltest.Require(t)
+	archive := countingArchive(t)
 	for _, options := range testprog.Matrix() {
 		t.Run(options.String(), func(t *testing.T) {
 			exe := testprog.Build(t, archive, options)
@@ -48,5 +54,39 @@ func TestVersions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Every function that the plan lets through is traced at once, those of the
+// runtime among them: the program does not notice.
+func TestEverything(t *testing.T) {
+	kerneltest.Require(t)
+	archive := countingArchive(t)
+	for _, version := range testprog.Versions() {
+		for _, options := range []testprog.Options{
+			{GoVersion: version},
+			{GoVersion: version, Cgo: true, Flags: []string{"-ldflags=-linkmode=external"}},
+		} {
+			t.Run(options.String(), func(t *testing.T) {
+				exe := testprog.Build(t, archive, options)
+				spans, summary, printed := trace(t,
+					instrument.Config{Rules: plan.Rules{Patterns: []string{"*"}, Values: true}},
+					target.Command{Path: exe})
+				t.Logf("%d spans, %+v", len(spans), summary)
+				var truth map[string]int64
+				if err := json.Unmarshal(printed, &truth); err != nil {
+					t.Fatalf("the target printed %q: %v", printed, err)
+				}
+				got := make(map[string]int64)
+				for _, s := range spans {
+					got[s.Function.FullName]++
+				}
+				for _, name := range counted {
+					if lost := truth[name] - got[name]; lost < 0 || uint64(lost) > summary.LostSpans() {
+						t.Errorf("%s: %d spans, %d calls, %d lost of all functions", name, got[name], truth[name], summary.LostSpans())
+					}
+				}
+			})
+		}
 	}
 }
