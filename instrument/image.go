@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/uspan/uspan/instrument/gobin"
 	"github.com/uspan/uspan/instrument/plan"
@@ -25,6 +27,10 @@ type image struct {
 	processes []*target.Process
 	// every says that all processes of the executable are targets.
 	every bool
+	// missed are the patterns that match nothing in this executable.
+	missed []*plan.PatternError
+	// replaced says that path leads to another file by now.
+	replaced bool
 }
 
 // pids are the processes that are traced; none for every process.
@@ -48,10 +54,53 @@ func openImage(file *os.File, path string, rules plan.Rules) (*image, error) {
 	if i.binary, err = gobin.NewFile(file, path); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	if i.plan, err = plan.Build(i.binary, rules); err != nil {
+	if err := i.build(rules); err != nil {
 		return nil, errors.Join(err, i.close())
 	}
 	return i, nil
+}
+
+// build makes the plan by the patterns that match something, of which there has
+// to be one: another executable may have what the others match.
+func (i *image) build(rules plan.Rules) (err error) {
+	for {
+		i.plan, err = plan.Build(i.binary, rules)
+		var none *plan.PatternError
+		if !errors.As(err, &none) {
+			return err
+		}
+		left := slices.DeleteFunc(slices.Clone(rules.Patterns), func(p string) bool { return p == none.Pattern })
+		if !slices.ContainsFunc(left, func(p string) bool { return !strings.HasPrefix(p, "!") }) {
+			return err
+		}
+		i.missed = append(i.missed, none)
+		rules.Patterns = left
+	}
+}
+
+// checkPatterns returns the error of a pattern that matches nothing in any
+// executable.
+func checkPatterns(images []*image) error {
+	for _, none := range images[0].missed {
+		if !slices.ContainsFunc(images[1:], func(i *image) bool {
+			return !slices.ContainsFunc(i.missed, func(e *plan.PatternError) bool { return e.Pattern == none.Pattern })
+		}) {
+			return none
+		}
+	}
+	return nil
+}
+
+// newFile says whether the path of an executable leads to another file than the
+// one that is traced, since the last time that it did not.
+func (i *image) newFile() bool {
+	there, err := target.StatInode(i.path)
+	if err != nil || there == i.inode {
+		return false
+	}
+	was := i.replaced
+	i.replaced = true
+	return !was
 }
 
 func (i *image) close() error {
@@ -172,7 +221,7 @@ func openTargets(targets []string, rules plan.Rules) (images []*image, err error
 		}
 		images = append(images, i)
 	}
-	return images, nil
+	return images, checkPatterns(images)
 }
 
 // Plan writes the plans for a command's executable, process ids and paths: what

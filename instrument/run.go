@@ -145,7 +145,7 @@ func (t *Trace) open() (err error) {
 	}
 	i.path = t.config.Command.Path // as the user calls it
 	t.images = append(t.images, i)
-	return nil
+	return checkPatterns(t.images)
 }
 
 // find adds the processes that run an executable already.
@@ -210,6 +210,9 @@ func (t *Trace) ready(i *image, functions int) string {
 func (t *Trace) sayLeft(i *image, refused []plan.Skipped) {
 	for _, s := range slices.Concat(i.plan.Skipped, refused) {
 		t.config.Log(fmt.Sprintf("not traced: %s: %s", s.Name, s.Reason))
+	}
+	for _, none := range i.missed {
+		t.config.Log(fmt.Sprintf("%s: %v", i.path, none))
 	}
 	var left []string
 	if n := len(i.plan.Skipped) + len(refused); n > 0 {
@@ -325,6 +328,7 @@ func (t *Trace) read() error {
 	switch {
 	case errors.Is(err, attach.ErrIdle):
 		t.flush()
+		t.warnOfNewFiles()
 		return t.finishProcesses(-1)
 	case err != nil:
 		return fmt.Errorf("read events: %w", err)
@@ -336,6 +340,15 @@ func (t *Trace) read() error {
 		t.emit(t.assembler.Span(&record))
 	}
 	return t.finishProcesses(t.session.RecordBytes())
+}
+
+// warnOfNewFiles tells of a new file where an executable was: it is not traced.
+func (t *Trace) warnOfNewFiles() {
+	for _, i := range t.images {
+		if i.every && i.newFile() {
+			t.config.Say(fmt.Sprintf("%s is a new file: its processes are not traced, only those of the file that it was", i.path))
+		}
+	}
 }
 
 // meet learns about a process that was not known: a new one of an executable.
