@@ -48,7 +48,7 @@ func valueText(v span.Value, width int) string {
 }
 
 // errorText is an error as a conversion in Go would make it: its type, and its
-// message where it is known.
+// message where it is known. Where columns are scarce the message is worth more.
 func errorText(e *span.Error, width int) string {
 	name := clean(e.Type)
 	if name == "" {
@@ -57,7 +57,11 @@ func errorText(e *span.Error, width int) string {
 	if e.Message == "" {
 		return name
 	}
-	return name + "(" + shorten(strconv.Quote(e.Message), width) + ")"
+	message := shorten(strconv.Quote(e.Message), width)
+	if width > 0 {
+		return message
+	}
+	return name + "(" + message + ")"
 }
 
 // clean is s with everything escaped that does not print.
