@@ -82,12 +82,16 @@ func newCalls() *calls {
 	return &calls{open: make(map[flow][]call)}
 }
 
-// add takes an event. It reports whether its line is kept.
-func (c *calls) add(s *span.Span, now time.Time) bool {
+// add takes an event. It reports whether its line is kept: all lines of one
+// event are kept, or none.
+func (c *calls) add(s *span.Span, now time.Time) (kept bool) {
 	if s.End.IsZero() {
-		return c.begin(s, now)
+		kept = c.begin(s, now)
+	} else {
+		kept = c.end(s, now)
 	}
-	return c.end(s, now)
+	c.full = c.full || len(c.lines) >= maxLines
+	return kept
 }
 
 func (c *calls) begin(s *span.Span, now time.Time) bool {
@@ -174,7 +178,6 @@ func (c *calls) append(l *line) bool {
 		c.missing = 0
 	}
 	c.lines = append(c.lines, l)
-	c.full = len(c.lines) >= maxLines
 	return true
 }
 

@@ -207,6 +207,33 @@ func TestConstantMemory(t *testing.T) {
 	})
 }
 
+// The event that fills the queue is kept, with all its lines.
+func TestLastEvent(t *testing.T) {
+	c := newCalls()
+	now := time.Now()
+	call := func(goroutine uint64, id byte) *span.Span {
+		return &span.Span{Function: &span.Function{Name: "main.f"}, Goroutine: goroutine, ID: span.ID{id}, Level: int(id)}
+	}
+	ended := func(s *span.Span) *span.Span {
+		end := *s
+		end.End = now
+		return &end
+	}
+	outer, middle, inner := call(1, 0), call(1, 1), call(1, 2)
+	for _, s := range []*span.Span{outer, middle, inner} {
+		c.add(s, now)
+	}
+	for len(c.lines) < maxLines-1 {
+		c.add(ended(call(2, 0)), now)
+	}
+	if c.full || !c.add(ended(outer), now) || !c.full {
+		t.Errorf("the end of three calls is not kept, or nothing is full with %d lines", len(c.lines))
+	}
+	if c.add(ended(call(2, 0)), now) {
+		t.Error("a line is kept that there is no room for")
+	}
+}
+
 // More calls may be open than are known: the ends of the others are lines.
 func TestOpenCallsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
