@@ -45,7 +45,7 @@ func (p *page) print(out *bytes.Buffer, lines []*line) {
 		pieces := p.line(l, width, 0)
 		// Where a line is too long, long values give way first, so that the
 		// results can still be seen.
-		for most := 48; width > 0 && breadth(pieces) > width && most >= 12; most /= 2 {
+		for most := 48; width > 0 && breadth(pieces) > width && most >= 10; most = most * 3 / 4 {
 			pieces = p.line(l, width, most)
 		}
 		p.write(out, cut(pieces, width))
