@@ -241,7 +241,7 @@ func TestAttachDetach(t *testing.T) {
 	var objects []object
 	for i := range times {
 		c := config(t, &spans, b.pid())
-		c.For = time.Duration(rand.IntN(3000)) * time.Microsecond
+		c.For = time.Duration(1+rand.IntN(3000)) * time.Microsecond // 0 would be for ever
 		trace, err := instrument.Start(c)
 		if err != nil {
 			t.Fatal(err)
