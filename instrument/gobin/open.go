@@ -88,6 +88,9 @@ func (f *File) identify() error {
 		return fmt.Errorf("%s is a 32-bit executable: %s", f.Path, supported)
 	}
 	file, err := elf.NewFile(f.reader)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%s is truncated: its ELF headers tell of more than the file has", f.Path)
+	}
 	if err != nil {
 		return fmt.Errorf("read the ELF headers of %s: %w", f.Path, err)
 	}
@@ -110,7 +113,7 @@ func (f *File) identify() error {
 func (f *File) readBuildInfo() error {
 	info, err := buildinfo.Read(f.reader)
 	if err != nil {
-		return fmt.Errorf("%s: %w: it has no build information of the Go toolchain (%w)", f.Path, ErrNotGo, err)
+		return fmt.Errorf("%s is %w: %s", f.Path, ErrNotGo, strings.Replace(err.Error(), ErrNotGo.Error(), "it has no build information of the Go toolchain", 1))
 	}
 	f.Info = info
 	f.GoVersion = info.GoVersion

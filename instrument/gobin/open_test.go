@@ -37,7 +37,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{"script", "#!/bin/sh -e\necho\n", "is a script for /bin/sh: name the program that it runs"},
 		{"env", "#! /usr/bin/env -S python3\n", "is a script for python3: name the program that it runs"},
 		{"nameless", "#!\n", "is a script for an interpreter that it does not name"},
-		{"magic", "\x7fELF", "read the ELF headers of"},
+		{"magic", "\x7fELF", "is truncated: its ELF headers tell of more than the file has"},
 		{"386", elfHeader(t, elf.ELFCLASS32, elf.ET_EXEC, elf.EM_386), "is a 32-bit executable: linux/amd64 is supported so far"},
 		{"arm64", elfHeader(t, elf.ELFCLASS64, elf.ET_EXEC, elf.EM_AARCH64), "is an executable for arm64: linux/amd64 is supported so far"},
 		{"object", elfHeader(t, elf.ELFCLASS64, elf.ET_REL, elf.EM_X86_64), "is not an executable but an ELF file of type ET_REL"},

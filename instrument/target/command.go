@@ -28,6 +28,15 @@ type Command struct {
 	Stdin, Stdout, Stderr *os.File
 }
 
+// File is the file that Start would execute. The errors are those of Start.
+func (c Command) File() (string, error) {
+	path, err := lookPath(c.Path)
+	if err != nil {
+		return "", fmt.Errorf("start %s: %w", c.Path, err)
+	}
+	return path, nil
+}
+
 // Start starts a command and stops it at its execve: the new executable is
 // mapped, and not one instruction of it has run, until Resume. Until then it
 // dies with uspan, whatever uspan dies of (PTRACE_O_EXITKILL); afterwards it
@@ -160,6 +169,10 @@ func awaitExec(pid int) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("wait for the execve: %w", err)
+	case status.Stopped() && status.StopSignal() == syscall.SIGSEGV:
+		// Where the kernel finds out too late for an error (load_elf_binary in
+		// fs/binfmt_elf.c), the old program is gone already.
+		return fmt.Errorf("%w: the kernel cannot load it: the file is damaged or truncated", ErrNotExecutable)
 	case !status.Stopped() || status.StopSignal() != syscall.SIGTRAP:
 		return fmt.Errorf("%w: it did not stop at its execve (wait status %#x)", ErrNoProcess, uint32(status))
 	}
