@@ -44,6 +44,11 @@ func (i *image) pids() []int {
 	return pids
 }
 
+// has says whether a process is among those of the image.
+func (i *image) has(pid int) bool {
+	return slices.ContainsFunc(i.processes, func(p *target.Process) bool { return p.PID() == pid })
+}
+
 // openImage plans an executable. It takes over file.
 func openImage(file *os.File, path string, rules plan.Rules) (*image, error) {
 	i := &image{file: file, path: path}
@@ -116,11 +121,18 @@ func (i *image) close() error {
 func openPath(name string, rules plan.Rules) (*image, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
-		// What is not executable may be read all the same.
-		if _, statErr := os.Stat(name); statErr != nil {
-			return nil, err
-		}
-		path = name
+		path = name // what is not executable may be read all the same
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !strings.Contains(name, "/"):
+		return nil, fmt.Errorf("%s is neither a process id nor an executable in $PATH", name)
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, fmt.Errorf("%s is a directory: name an executable", name)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file: name an executable", name)
 	}
 	file, err := os.Open(path)
 	if err != nil {
@@ -190,7 +202,7 @@ func openTargets(targets []string, rules plan.Rules) (images []*image, err error
 		pid, notNumber := strconv.Atoi(name)
 		if notNumber != nil {
 			i, err := openPath(name, rules)
-			if errors.Is(err, fs.ErrNotExist) {
+			if errors.Is(err, fs.ErrNotExist) { // a path
 				i, err = openElsewhere(name, rules, err)
 			}
 			if err != nil {
@@ -212,7 +224,11 @@ func openTargets(targets []string, rules plan.Rules) (images []*image, err error
 			return images, err
 		}
 		if known := same(p.Inode()); known != nil {
-			known.processes = append(known.processes, p)
+			if known.has(pid) {
+				p.Close()
+			} else {
+				known.processes = append(known.processes, p)
+			}
 			continue
 		}
 		i, err := openProcess(p, rules)
@@ -224,10 +240,10 @@ func openTargets(targets []string, rules plan.Rules) (images []*image, err error
 	return images, checkPatterns(images)
 }
 
-// Plan writes the plans for a command's executable, process ids and paths: what
-// Run would do. It needs no privileges beyond reading the executables.
-func Plan(w io.Writer, names []string, rules plan.Rules) error {
-	images, err := openTargets(names, rules)
+// Plan writes the plans of a configuration's command or targets: what Run would
+// do. It needs no privileges beyond reading the executables.
+func Plan(w io.Writer, config Config) error {
+	images, err := config.images()
 	if err != nil {
 		return err
 	}
@@ -239,4 +255,27 @@ func Plan(w io.Writer, names []string, rules plan.Rules) error {
 		err = errors.Join(err, writeErr, i.close())
 	}
 	return err
+}
+
+// images opens what a configuration names, and starts nothing.
+func (c *Config) images() ([]*image, error) {
+	if c.Command == nil {
+		return openTargets(c.Targets, c.Rules)
+	}
+	path, err := c.Command.File()
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	i, err := openImage(file, path, c.Rules)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPatterns([]*image{i}); err != nil {
+		return nil, errors.Join(err, i.close())
+	}
+	return []*image{i}, nil
 }

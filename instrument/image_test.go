@@ -36,7 +36,10 @@ func TestPatternsOfSeveralTargets(t *testing.T) {
 		{[]string{"/(/", ""}, "", nil},
 	} {
 		var out strings.Builder
-		err := instrument.Plan(&out, []string{counting, fibonacci}, plan.Rules{Patterns: test.patterns})
+		err := instrument.Plan(&out, instrument.Config{
+			Targets: []string{counting, fibonacci},
+			Rules:   plan.Rules{Patterns: test.patterns},
+		})
 		var wrong *plan.PatternError
 		switch {
 		case test.want != nil && err != nil:

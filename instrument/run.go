@@ -139,11 +139,15 @@ func (t *Trace) open() (err error) {
 	if t.command, err = target.Start(*t.config.Command); err != nil {
 		return err
 	}
-	i, err := openProcess(t.command, t.config.Rules)
+	file, err := t.command.OpenExe()
 	if err != nil {
 		return err
 	}
-	i.path = t.config.Command.Path // as the user calls it
+	i, err := openImage(file, t.config.Command.Path, t.config.Rules)
+	if err != nil {
+		return err
+	}
+	i.processes = append(i.processes, t.command)
 	t.images = append(t.images, i)
 	return checkPatterns(t.images)
 }
@@ -158,7 +162,7 @@ func (t *Trace) find(i *image) {
 		t.config.Say(fmt.Sprintf("%s of other users could not be looked at (CAP_SYS_PTRACE allows it)", count(hidden, "process")))
 	}
 	for _, pid := range pids {
-		if slices.ContainsFunc(i.processes, func(p *target.Process) bool { return p.PID() == pid }) {
+		if i.has(pid) {
 			continue
 		}
 		// One that has ended meanwhile, or runs something else, is none of them.
@@ -289,8 +293,9 @@ func (t *Trace) FromKernel(signal unix.Signal) int { return t.session.KernelSign
 // been told.
 func (t *Trace) Run(ctx context.Context) (*Summary, error) {
 	if t.command != nil {
-		if err := t.command.Resume(); err != nil {
-			return &t.summary, err
+		// One that was killed while it was stopped ends as any other does.
+		if err := t.command.Resume(); err != nil && !errors.Is(err, target.ErrNoProcess) {
+			return &t.summary, errors.Join(err, t.command.Kill())
 		}
 	}
 	if t.config.For > 0 {
