@@ -89,8 +89,9 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 // loadError says what a failure to load means and what can be done.
 func loadError(err error) error {
 	if errors.Is(err, os.ErrPermission) && !errors.As(err, new(*ebpf.VerifierError)) {
+		// The library guesses at RLIMIT_MEMLOCK, which is not it.
 		return fmt.Errorf("load the BPF programs: %w: run uspan as root (sudo), "+
-			"or give it CAP_BPF and CAP_PERFMON", err)
+			"or give it CAP_BPF and CAP_PERFMON", unix.EPERM)
 	}
 	if features.HaveBPFLinkUprobeMulti() != nil {
 		return unsupported(err)
