@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -39,11 +40,17 @@ func runAttach(f *flags, targets []string) error {
 	}
 	config.Targets = targets
 	if f.dryRun {
-		return instrument.Plan(os.Stdout, targets, config.Rules)
+		return instrument.Plan(os.Stdout, config)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	// What uspan was started to ignore (nohup, a shell's job in the background)
+	// does not end it.
+	ends := slices.DeleteFunc([]os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}, signal.Ignored)
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
-	outputs, err := openOutputs(f, os.Stdout)
+	ctx, unread := context.WithCancel(ctx)
+	defer unread()
+	surviveClosedPipes()
+	outputs, err := openOutputs(f, os.Stdout, unread)
 	if err != nil {
 		return err
 	}
@@ -57,6 +64,9 @@ func runAttach(f *flags, targets []string) error {
 	// From here on a signal ends uspan at once.
 	stop()
 	err = errors.Join(err, outputs.flush(context.Background(), f.flushTimeout), trace.Close())
-	f.say(outputs.closing(summary))
+	outputs.conclude(f, summary)
+	if err == nil && outputs.failed() {
+		return statusError(exitFailed)
+	}
 	return err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -61,7 +60,7 @@ func (f *flags) config() (instrument.Config, error) {
 	config.Rules = rules
 	switch {
 	case f.duration < 0:
-		return config, usageError{fmt.Errorf("--for %v: a duration above zero is needed", f.duration)}
+		return config, usageError{fmt.Errorf("--for %v: a duration cannot be negative", f.duration)}
 	case f.flushTimeout <= 0:
 		return config, usageError{fmt.Errorf("--flush-timeout %v: a duration above zero is needed", f.flushTimeout)}
 	case f.verbose && f.quiet:
@@ -86,13 +85,16 @@ func (f *flags) rules() (plan.Rules, error) {
 	default:
 		return rules, usageError{fmt.Errorf("--capture %q: auto or none is needed", f.capture)}
 	}
+	if err := rules.Check(); err != nil {
+		return rules, usageError{err}
+	}
 	return rules, nil
 }
 
 // say is for messages that -q takes away.
 func (f *flags) say(message string) {
 	if !f.quiet {
-		fmt.Fprintf(os.Stderr, "uspan: %s\n", message)
+		report(message)
 	}
 }
 

@@ -43,10 +43,10 @@ func mainWithExitCode(args []string) int {
 	if status, ok := errors.AsType[statusError](err); ok {
 		return int(status)
 	}
-	fmt.Fprintf(os.Stderr, "uspan: %v\n", err)
+	report(err.Error())
 	_, usage := errors.AsType[usageError](err)
 	if usage {
-		fmt.Fprintf(os.Stderr, "uspan: see '%s --help'\n", command.CommandPath())
+		report(fmt.Sprintf("see '%s --help'", command.CommandPath()))
 	}
 	switch {
 	case command.Name() != "run" && usage:
@@ -60,6 +60,9 @@ func mainWithExitCode(args []string) int {
 	}
 	return exitUspan
 }
+
+// report writes a message to standard error.
+func report(message string) { fmt.Fprintf(os.Stderr, "uspan: %s\n", message) }
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{

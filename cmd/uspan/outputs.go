@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/uspan/uspan/exporter"
@@ -23,21 +27,23 @@ type output interface {
 
 // outputs are all the outputs of a command.
 type outputs struct {
-	names []string
-	all   []output
-	files []*os.File
-	live  bool
+	names  []string
+	all    []output
+	files  []*os.File
+	live   bool
+	stdout stream
 	// usesStdout says that one of them writes to standard output.
 	usesStdout bool
 }
 
 // openOutputs opens what the -o flags name. tree goes to the stream treeTo.
-func openOutputs(f *flags, treeTo *os.File) (*outputs, error) {
+// unread is called when nobody reads standard output any more.
+func openOutputs(f *flags, treeTo *os.File, unread func()) (*outputs, error) {
 	names := f.outputs
 	if len(names) == 0 {
 		names = []string{defaultOutput()}
 	}
-	o := &outputs{}
+	o := &outputs{stdout: stream{os.Stdout, unread}}
 	for _, name := range names {
 		if err := o.open(f, name, treeTo); err != nil {
 			for _, opened := range o.all {
@@ -71,26 +77,34 @@ func (o *outputs) open(f *flags, name string, treeTo *os.File) error {
 		}
 		o.add(name, otlp)
 	case "json":
-		file := os.Stdout
+		var to io.Writer
 		if named {
-			var err error
-			if file, err = os.Create(where); err != nil {
+			file, err := os.Create(where)
+			if err != nil {
+				var path *fs.PathError
+				if errors.As(err, &path) {
+					err = path.Err // the name is there already
+				}
 				return fmt.Errorf("-o %s: %w", name, err)
 			}
 			o.files = append(o.files, file)
+			to = file
 		} else {
-			o.usesStdout = true
+			to, o.usesStdout = o.stdout, true
 		}
-		o.add(name, exporter.OpenJSON(file, exporter.JSONConfig{Version: version(), Warn: f.say}))
+		o.add(name, exporter.OpenJSON(to, exporter.JSONConfig{Version: version(), Warn: f.say}))
 	case "tree":
 		if named {
 			return usageError{fmt.Errorf("-o %s: tree has no place to go but the terminal", name)}
 		}
 		o.live = true
-		o.usesStdout = o.usesStdout || treeTo == os.Stdout
 		config := term.Detect(treeTo)
 		config.Warn = f.say
-		o.add(name, term.OpenTree(treeTo, config))
+		to := io.Writer(treeTo)
+		if treeTo == os.Stdout {
+			to, o.usesStdout = o.stdout, true
+		}
+		o.add(name, term.OpenTree(to, config))
 	default:
 		return usageError{fmt.Errorf("-o %q: the outputs are otlp[=URL], tree and json[=FILE]", name)}
 	}
@@ -115,26 +129,47 @@ func (o *outputs) sinks() []instrument.Output {
 func (o *outputs) flush(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	done := make(chan error)
+	var flushing sync.WaitGroup
 	for _, opened := range o.all {
-		go func() { done <- opened.Shutdown(ctx) }()
+		// An error is that spans could not be sent, which Stats have, with the
+		// reason: the closing line tells it.
+		flushing.Go(func() { _ = opened.Shutdown(ctx) })
 	}
+	flushing.Wait()
 	var errs []error
-	for range o.all {
-		// What could not be sent is in the closing line, with its reason.
-		if err := <-done; err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			errs = append(errs, err)
-		}
-	}
 	for _, file := range o.files {
 		errs = append(errs, file.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// closing is the last line: what became of everything.
-func (o *outputs) closing(summary *instrument.Summary) string {
-	lost := summary.LostSpans()
+// failed says that an output could not do with spans what it was asked for,
+// rather than that there were too many of them.
+func (o *outputs) failed() bool {
+	return slices.ContainsFunc(o.all, func(opened output) bool {
+		return slices.ContainsFunc(opened.Stats().Lost, func(loss exporter.Loss) bool {
+			switch loss.Cause {
+			case exporter.Unsent, exporter.Rejected, exporter.WriteFailed:
+				return true
+			}
+			return false
+		})
+	})
+}
+
+// conclude says in the last line what became of everything. That something was
+// lost is said with -q, too.
+func (o *outputs) conclude(f *flags, summary *instrument.Summary) {
+	line, lost := o.closing(summary)
+	if lost > 0 {
+		report(line)
+	} else {
+		f.say(line)
+	}
+}
+
+func (o *outputs) closing(summary *instrument.Summary) (line string, lost uint64) {
+	lost = summary.LostSpans()
 	var causes []string
 	cause := func(n uint64, why string) {
 		if n > 0 {
@@ -155,9 +190,9 @@ func (o *outputs) closing(summary *instrument.Summary) string {
 			cause(loss.Spans, why)
 		}
 	}
-	line := fmt.Sprintf("%d spans, %d lost", summary.Spans, lost)
+	line = fmt.Sprintf("%d spans, %d lost", summary.Spans, lost)
 	if len(causes) > 0 {
 		line += " (" + strings.Join(causes, "; ") + ")"
 	}
-	return line + fmt.Sprintf(", %d still open", summary.Open)
+	return line + fmt.Sprintf(", %d still open", summary.Open), lost
 }

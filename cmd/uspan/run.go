@@ -43,23 +43,24 @@ func runRun(f *flags, command target.Command) error {
 	if err != nil {
 		return err
 	}
+	config.Command = &command
 	if f.dryRun {
-		return instrument.Plan(os.Stdout, []string{command.Path}, config.Rules)
+		return instrument.Plan(os.Stdout, config)
 	}
-	outputs, err := openOutputs(f, os.Stderr)
+	outputs, err := openOutputs(f, os.Stderr, func() {})
 	if err != nil {
 		return err
 	}
 	if outputs.usesStdout {
 		command.Stdout = os.Stderr
 	}
-	config.Command = &command
 	config.Outputs, config.Live = outputs.sinks(), outputs.live
 	trace, err := instrument.Start(config)
 	if err != nil {
 		return errors.Join(err, outputs.flush(context.Background(), f.flushTimeout))
 	}
 	defer trace.Close()
+	surviveClosedPipes()
 	relay := target.NewRelay(trace.Command(), fromTerminal(trace), func(err error) { f.say(err.Error()) })
 	defer relay.Close()
 	// Leave is closed at the second SIGINT or SIGTERM.
@@ -75,20 +76,25 @@ func runRun(f *flags, command target.Command) error {
 
 	summary, err := trace.Run(ctx)
 	err = errors.Join(err, outputs.flush(ctx, f.flushTimeout))
-	f.say(outputs.closing(summary))
+	outputs.conclude(f, summary)
 	if err != nil {
-		return err
+		report(err.Error())
 	}
+	// Whatever became of the tracing, the command goes on, and uspan with it.
 	select {
 	case <-trace.Command().Done():
 	case <-ctx.Done():
-		return statusError(128 + int(unix.SIGINT))
+		if trace.Command().Alive() {
+			return statusError(128 + int(unix.SIGINT))
+		}
 	}
-	status, err := trace.Command().Wait()
-	if err != nil {
-		return err
-	}
-	if status.ExitCode() != 0 {
+	status, waitErr := trace.Command().Wait()
+	switch {
+	case waitErr != nil:
+		return waitErr
+	case err != nil:
+		return statusError(exitUspan)
+	case status.ExitCode() != 0:
 		return statusError(status.ExitCode())
 	}
 	return nil

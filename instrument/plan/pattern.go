@@ -41,6 +41,17 @@ func parsePattern(text string) (pattern, error) {
 	return p, nil
 }
 
+// Check says what is wrong with the patterns themselves; whether they match
+// anything, only an executable can tell. The error is a *PatternError.
+func (r Rules) Check() error {
+	for _, text := range r.Patterns {
+		if _, err := parsePattern(text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // match says whether the pattern names fn by its raw symbol or by the name that
 // tracebacks print.
 func (p *pattern) match(fn *gobin.Function) bool {
