@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"golang.org/x/sys/unix"
+
+	"github.com/uspan/uspan/instrument/gobin"
+	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/otlptest"
+	"github.com/uspan/uspan/internal/testprog"
+)
+
+// TestScript runs testdata/script. Beside testscript's own commands there are
+//
+//	kernel                     goes on only where programs can be traced
+//	exits STATUS COMMAND...    runs a command that has to end with the status
+//	start NAME TEXT COMMAND... runs one in the background, NAME being its process
+//	                           id, and waits until it writes the text
+//	end NAME SIGNAL STATUS     sends it a signal, and it has to end with the status
+//	thread NAME PID            NAME is the id of a thread that is no process
+//	spans FILE                 prints what -o json has written: a line a span, its
+//	                           name, service, process id and arguments
+//	received                   prints in the same way what $OTLP has got
+func TestScript(t *testing.T) {
+	forAll(t)
+	empty := "-- go.mod --\nmodule m\ngo 1.21\n-- main.go --\npackage main\nfunc main() {}\n"
+	executables := map[string]string{
+		"SHOP":      shop(t),
+		"FIBONACCI": testprog.Build(t, "../../examples/fibonacci", testprog.Options{}),
+		"GO386":     testprog.Build(t, empty, testprog.Options{GOARCH: "386"}),
+		"GOARM64":   testprog.Build(t, empty, testprog.Options{GOARCH: "arm64"}),
+	}
+	id := buildID(t, executables["SHOP"])
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata/script",
+		RequireUniqueNames: true,
+		Deadline:           time.Now().Add(3 * time.Minute),
+		Setup: func(env *testscript.Env) error {
+			for name, path := range executables {
+				env.Setenv(name, path)
+			}
+			env.Setenv("BUILD_ID", id)
+			test := env.T().(testing.TB)
+			env.Values[testKey{}] = test
+			receiver := otlptest.Start(test)
+			env.Values[receiverKey{}] = receiver
+			env.Setenv("OTLP", receiver.Endpoint())
+			env.Values[processesKey{}] = make(map[string]*process)
+			return os.Chmod(filepath.Dir(env.WorkDir), 0o755)
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"kernel": func(ts *testscript.TestScript, _ bool, _ []string) {
+				kerneltest.Require(ts.Value(testKey{}).(testing.TB))
+			},
+			"exits":    exits,
+			"start":    start,
+			"end":      end,
+			"thread":   thread,
+			"spans":    spans,
+			"received": received,
+		},
+	})
+}
+
+// Keys of what the commands of a script share.
+type (
+	testKey      struct{}
+	receiverKey  struct{}
+	processesKey struct{}
+)
+
+func buildID(t *testing.T, path string) string {
+	t.Helper()
+	f, err := gobin.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return f.BuildID
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	check(ts, err, args[0])
+}
+
+// check compares how a command ended with a status.
+func check(ts *testscript.TestScript, err error, status string) {
+	got := "0"
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		got = strconv.Itoa(exit.ExitCode())
+		if !exit.Exited() {
+			got = exit.String()
+		}
+	} else {
+		ts.Check(err)
+	}
+	if got != status {
+		ts.Fatalf("exit status %s, want %s", got, status)
+	}
+}
+
+func start(ts *testscript.TestScript, _ bool, args []string) {
+	name, text := args[0], regexp.MustCompile(args[1])
+	cmd := exec.Command(args[2], args[3:]...)
+	cmd.Dir = ts.MkAbs(".")
+	for _, v := range []string{"PATH", "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"} {
+		if value := ts.Getenv(v); value != "" {
+			cmd.Env = append(cmd.Env, v+"="+value)
+		}
+	}
+	p, err := begin(cmd)
+	ts.Check(err)
+	ts.Defer(p.close)
+	if !p.await(text) {
+		ts.Fatalf("%s does not write %q, but:\n%s", cmd, text, p.all())
+	}
+	ts.Value(processesKey{}).(map[string]*process)[name] = p
+	ts.Setenv(name, strconv.Itoa(cmd.Process.Pid))
+}
+
+func end(ts *testscript.TestScript, _ bool, args []string) {
+	p := ts.Value(processesKey{}).(map[string]*process)[args[0]]
+	ts.Check(p.cmd.Process.Signal(unix.SignalNum(args[1])))
+	err := p.wait()
+	io.WriteString(ts.Stdout(), p.stdout.String())
+	io.WriteString(ts.Stderr(), p.stderr.String())
+	check(ts, err, args[2])
+}
+
+func thread(ts *testscript.TestScript, _ bool, args []string) {
+	tasks, err := os.ReadDir("/proc/" + args[1] + "/task")
+	ts.Check(err)
+	for _, task := range tasks {
+		if task.Name() != args[1] {
+			ts.Setenv(args[0], task.Name())
+			return
+		}
+	}
+	ts.Fatalf("process %s has one thread", args[1])
+}
+
+func spans(ts *testscript.TestScript, _ bool, args []string) {
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		traces, err := new(ptrace.JSONUnmarshaler).UnmarshalTraces([]byte(line))
+		ts.Check(err)
+		for _, resource := range traces.ResourceSpans().All() {
+			from := resource.Resource().Attributes().AsRaw()
+			for _, scope := range resource.ScopeSpans().All() {
+				for _, span := range scope.Spans().All() {
+					printSpan(ts.Stdout(), span.Name(), from, span.Attributes().AsRaw())
+				}
+			}
+		}
+	}
+}
+
+func received(ts *testscript.TestScript, _ bool, _ []string) {
+	for _, span := range ts.Value(receiverKey{}).(*otlptest.Receiver).Spans() {
+		printSpan(ts.Stdout(), span.Name, span.Resource, span.Attributes)
+	}
+}
+
+func printSpan(w io.Writer, name string, resource, attributes map[string]any) {
+	fmt.Fprintf(w, "%s %v[%v]", name, resource["service.name"], resource["process.pid"])
+	for _, key := range slices.Sorted(maps.Keys(attributes)) {
+		if arg, ok := strings.CutPrefix(key, "uspan.arg."); ok {
+			fmt.Fprintf(w, " %s=%v", arg, attributes[key])
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+// A process runs in the background of a test. Its input ends with the test, and
+// with that whatever it has started.
+type process struct {
+	cmd            *exec.Cmd
+	stdin          io.Closer
+	stdout, stderr buffer
+	wait           func() error
+}
+
+func begin(cmd *exec.Cmd) (*process, error) {
+	p := &process{cmd: cmd}
+	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
+	cmd.WaitDelay = 10 * time.Second
+	var err error
+	if p.stdin, err = cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	p.wait = sync.OnceValue(cmd.Wait)
+	return p, cmd.Start()
+}
+
+func (p *process) close() {
+	p.stdin.Close()
+	p.cmd.Process.Kill()
+	p.wait()
+}
+
+// await waits until the process has written a text.
+func (p *process) await(text *regexp.Regexp) bool {
+	for range 1000 {
+		if text.MatchString(p.all()) {
+			return true
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return false
+}
+
+func (p *process) all() string { return p.stdout.String() + p.stderr.String() }
+
+// A buffer is filled and read at once.
+type buffer struct {
+	mu    sync.Mutex
+	bytes bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes.String()
+}
