@@ -33,6 +33,7 @@ import (
 //	exits STATUS COMMAND...    runs a command that has to end with the status
 //	start NAME TEXT COMMAND... runs one in the background, NAME being its process
 //	                           id, and waits until it writes the text
+//	send NAME SIGNAL TEXT      sends it a signal, and waits until it writes the text
 //	end NAME SIGNAL STATUS     sends it a signal, and it has to end with the status
 //	thread NAME PID            NAME is the id of a thread that is no process
 //	spans FILE                 prints what -o json has written: a line a span, its
@@ -71,6 +72,7 @@ func TestScript(t *testing.T) {
 			},
 			"exits":    exits,
 			"start":    start,
+			"send":     send,
 			"end":      end,
 			"thread":   thread,
 			"spans":    spans,
@@ -129,20 +131,29 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 	p, err := begin(cmd)
 	ts.Check(err)
 	ts.Defer(p.close)
-	if !p.await(text) {
-		ts.Fatalf("%s does not write %q, but:\n%s", cmd, text, p.all())
-	}
+	p.await(ts, text)
 	ts.Value(processesKey{}).(map[string]*process)[name] = p
 	ts.Setenv(name, strconv.Itoa(cmd.Process.Pid))
 }
 
+func send(ts *testscript.TestScript, _ bool, args []string) {
+	p := signalled(ts, args[0], args[1])
+	p.await(ts, regexp.MustCompile(args[2]))
+}
+
 func end(ts *testscript.TestScript, _ bool, args []string) {
-	p := ts.Value(processesKey{}).(map[string]*process)[args[0]]
-	ts.Check(p.cmd.Process.Signal(unix.SignalNum(args[1])))
+	p := signalled(ts, args[0], args[1])
 	err := p.wait()
 	io.WriteString(ts.Stdout(), p.stdout.String())
 	io.WriteString(ts.Stderr(), p.stderr.String())
 	check(ts, err, args[2])
+}
+
+// signalled sends a signal to a process of the background.
+func signalled(ts *testscript.TestScript, name, signal string) *process {
+	p := ts.Value(processesKey{}).(map[string]*process)[name]
+	ts.Check(p.cmd.Process.Signal(unix.SignalNum(signal)))
+	return p
 }
 
 func thread(ts *testscript.TestScript, _ bool, args []string) {
@@ -200,7 +211,7 @@ type process struct {
 func begin(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd}
 	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
-	cmd.WaitDelay = 10 * time.Second
+	cmd.WaitDelay = 2 * time.Second // for those who hold its output open
 	var err error
 	if p.stdin, err = cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -216,14 +227,14 @@ func (p *process) close() {
 }
 
 // await waits until the process has written a text.
-func (p *process) await(text *regexp.Regexp) bool {
+func (p *process) await(ts *testscript.TestScript, text *regexp.Regexp) {
 	for range 1000 {
 		if text.MatchString(p.all()) {
-			return true
+			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return false
+	ts.Fatalf("%s does not write %q, but:\n%s", p.cmd, text, p.all())
 }
 
 func (p *process) all() string { return p.stdout.String() + p.stderr.String() }
