@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/uspan/uspan/instrument/span"
 	"github.com/uspan/uspan/instrument/target"
 	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/testprog"
 )
 
 // counted are the functions of testdata/counting that tell the truth about
@@ -35,14 +35,16 @@ func (c *collector) Export(spans []*span.Span) {
 	c.spans = append(c.spans, spans...)
 }
 
-// build builds testdata/NAME and returns the executable.
+// build builds testdata/NAME and returns an executable that is this test's alone.
 func build(t testing.TB, name string, flags ...string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	args := append([]string{"build", "-o", path}, flags...)
-	out, err := exec.Command("go", append(args, "./testdata/"+name)...).CombinedOutput()
+	built, err := os.ReadFile(testprog.Build(t, "testdata/"+name, testprog.Options{Flags: flags}))
 	if err != nil {
-		t.Fatalf("build %s: %v\n%s", name, err, out)
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, built, 0o755); err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
@@ -84,8 +86,8 @@ func trace(t testing.TB, config instrument.Config, command target.Command) ([]*s
 
 // TestCounting compares the spans with what the target knows of itself.
 func TestCounting(t *testing.T) {
-	kerneltest.Require(t)
 	exe := build(t, "counting")
+	kerneltest.Require(t)
 	for run := range 20 {
 		t.Run(fmt.Sprint(run), func(t *testing.T) { testCounting(t, exe, nil) })
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/uspan/uspan/instrument/span"
 	"github.com/uspan/uspan/instrument/target"
 	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/testprog"
 )
 
 // busy is a process of testdata/counting that works until it is told to end.
@@ -230,12 +231,13 @@ func (c *counter) Export(spans []*span.Span) { c.spans += len(spans) }
 
 // A thousand times attach and detach in a target that is busy all the time.
 func TestAttachDetach(t *testing.T) {
+	exe := build(t, "counting")
 	kerneltest.Require(t)
 	times := 1000
 	if testing.Short() {
 		times = 50
 	}
-	b := startBusy(t, build(t, "counting"))
+	b := startBusy(t, exe)
 	var spans counter
 	before := 0
 	var objects []object
@@ -274,12 +276,9 @@ func TestAttachDetach(t *testing.T) {
 // uspan dies of SIGKILL at any moment: before its probes are there, while they
 // come, and while they work.
 func TestKilled(t *testing.T) {
+	uspan, exe := testprog.Command(t, "../cmd/uspan"), build(t, "counting")
 	kerneltest.Require(t)
-	uspan := filepath.Join(t.TempDir(), "uspan")
-	if out, err := exec.Command("go", "build", "-o", uspan, "../cmd/uspan").CombinedOutput(); err != nil {
-		t.Fatalf("build uspan: %v\n%s", err, out)
-	}
-	b := startBusy(t, build(t, "counting"))
+	b := startBusy(t, exe)
 	attached := 0
 	for range 50 {
 		command := exec.Command(uspan, "attach", "-q", "-o", "json="+os.DevNull, "-f", "main.*", "-f", "!main.main", b.pid())
@@ -307,8 +306,8 @@ func TestKilled(t *testing.T) {
 
 // The target dies of SIGKILL under its probes.
 func TestTargetKilled(t *testing.T) {
-	kerneltest.Require(t)
 	exe := build(t, "counting")
+	kerneltest.Require(t)
 	open := 0
 	for range 20 {
 		b := startBusy(t, exe)
@@ -344,8 +343,8 @@ func TestTargetKilled(t *testing.T) {
 
 // Processes that end while uspan comes: one clear error, or a trace that ends.
 func TestTargetEndsWhileAttaching(t *testing.T) {
-	kerneltest.Require(t)
 	exe := build(t, "counting")
+	kerneltest.Require(t)
 	refused := 0
 	for range 40 {
 		command := exec.Command(exe)
@@ -379,7 +378,6 @@ func TestTargetEndsWhileAttaching(t *testing.T) {
 // An executable that is replaced while it runs: the file that runs is traced,
 // whatever is at its path.
 func TestReplacedExecutable(t *testing.T) {
-	kerneltest.Require(t)
 	other, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
@@ -395,6 +393,7 @@ func TestReplacedExecutable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			exe := build(t, "counting")
+			kerneltest.Require(t)
 			b := startBusy(t, exe)
 			keep := filepath.Join(t.TempDir(), "kept")
 			if err := os.Link(exe, keep); err != nil {
@@ -435,8 +434,8 @@ func TestReplacedExecutable(t *testing.T) {
 // Two uspans trace one process, and others come and go: each of the two has
 // every call.
 func TestTwoAtOnce(t *testing.T) {
-	kerneltest.Require(t)
 	exe := build(t, "counting")
+	kerneltest.Require(t)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -502,8 +501,8 @@ func TestTwoAtOnce(t *testing.T) {
 // Other processes of the executable do not notice: no probe is in their code.
 // From Linux 6.10 on.
 func TestOtherProcesses(t *testing.T) {
-	kerneltest.Require(t)
 	exe := build(t, "counting")
+	kerneltest.Require(t)
 	first, second, other := startBusy(t, exe), startBusy(t, exe), startBusy(t, exe)
 	var spans collector
 	c := config(t, &spans, first.pid(), second.pid())

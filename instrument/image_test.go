@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,16 +11,14 @@ import (
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/testprog"
 )
 
 // A pattern has to match in one of several executables, and each executable has
 // to have a match.
 func TestPatternsOfSeveralTargets(t *testing.T) {
 	counting := build(t, "counting")
-	fibonacci := filepath.Join(t.TempDir(), "fibonacci")
-	if out, err := exec.Command("go", "build", "-o", fibonacci, "../examples/fibonacci").CombinedOutput(); err != nil {
-		t.Fatalf("build fibonacci: %v\n%s", err, out)
-	}
+	fibonacci := testprog.Build(t, "../examples/fibonacci", testprog.Options{})
 	for _, test := range []struct {
 		patterns []string
 		problem  string // the pattern that is wrong
@@ -57,8 +53,8 @@ func TestPatternsOfSeveralTargets(t *testing.T) {
 
 // A new file where the executable was gives one warning.
 func TestNewFileWarning(t *testing.T) {
-	kerneltest.Require(t)
 	exe := build(t, "counting")
+	kerneltest.Require(t)
 	var said []string
 	c := config(t, &counter{}, exe)
 	c.Say = func(message string) { said = append(said, message) }

@@ -25,11 +25,11 @@ func countingArchive(t *testing.T) string {
 // The counting program gives the same exact spans by whatever release of Go and
 // in whatever way it is built; without DWARF, at least every call has its span.
 func TestVersions(t *testing.T) {
-	kerneltest.Require(t)
 	archive := countingArchive(t)
 	for _, options := range testprog.Matrix() {
 		t.Run(options.String(), func(t *testing.T) {
 			exe := testprog.Build(t, archive, options)
+			kerneltest.Require(t)
 			spans, summary, printed := trace(t,
 				instrument.Config{Rules: plan.Rules{Patterns: counted, Values: true}},
 				target.Command{Path: exe})
@@ -60,7 +60,6 @@ func TestVersions(t *testing.T) {
 // Every function that the plan lets through is traced at once, those of the
 // runtime among them: the program does not notice.
 func TestEverything(t *testing.T) {
-	kerneltest.Require(t)
 	archive := countingArchive(t)
 	for _, version := range testprog.Versions() {
 		for _, options := range []testprog.Options{
@@ -69,6 +68,7 @@ func TestEverything(t *testing.T) {
 		} {
 			t.Run(options.String(), func(t *testing.T) {
 				exe := testprog.Build(t, archive, options)
+				kerneltest.Require(t)
 				spans, summary, printed := trace(t,
 					instrument.Config{Rules: plan.Rules{Patterns: []string{"*"}, Values: true}},
 					target.Command{Path: exe})

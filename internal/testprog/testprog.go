@@ -4,6 +4,7 @@ package testprog
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -36,8 +37,14 @@ type Options struct {
 	Cgo bool
 	// Strip runs strip(1). The test is skipped where there is none.
 	Strip bool
-	// GOARCH is the architecture; empty for amd64.
+	// GOARCH is the architecture; empty for that of the machine that runs the tests.
 	GOARCH string
+}
+
+// arch is the architecture of the program. TESTPROG_GOARCH is that of the
+// machine for which programs are built where tests are not run here.
+func (o Options) arch() string {
+	return cmp.Or(o.GOARCH, os.Getenv("TESTPROG_GOARCH"), runtime.GOARCH)
 }
 
 // String names the options for the name of a subtest.
@@ -111,13 +118,10 @@ func Build(t testing.TB, source string, o Options) string {
 		isArchive, dir = false, source
 		files = readDir(t, source)
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	cache = filepath.Join(cache, "uspan-test")
+	cache := cacheDir()
 	path := filepath.Join(cache, key(files, o))
 	if _, err := os.Stat(path); err == nil {
+		note(t, path)
 		return path
 	}
 	require(t, o)
@@ -132,10 +136,57 @@ func Build(t testing.TB, source string, o Options) string {
 	built := filepath.Join(t.TempDir(), "program")
 	run(t, o, dir, append(append([]string{"go", "build", "-o", built}, o.Flags...), "."))
 	if o.Strip {
-		run(t, o, dir, []string{"strip", built})
+		run(t, o, dir, []string{o.tool("strip"), built})
 	}
 	keep(t, built, path)
+	note(t, path)
 	return path
+}
+
+// Command builds a main package of this module, anew each time, and returns the
+// path of the executable. dir is its directory.
+func Command(t testing.TB, dir string) string {
+	t.Helper()
+	o := Options{}
+	whole, err := filepath.Abs(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(cacheDir(), key([]file{{name: whole}}, o))
+	if _, err := os.Stat(path); err != nil || os.Getenv("TESTPROG_PACKED") == "" {
+		require(t, o)
+		built := filepath.Join(t.TempDir(), filepath.Base(whole))
+		run(t, o, dir, []string{"go", "build", "-o", built, "."})
+		keep(t, built, path)
+	}
+	note(t, path)
+	return path
+}
+
+func cacheDir() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	return filepath.Join(cache, "uspan-test")
+}
+
+// note takes note of a program in the file that TESTPROG_LIST names: of those
+// that a test needs in a machine where nothing can be built.
+func note(t testing.TB, path string) {
+	t.Helper()
+	list := os.Getenv("TESTPROG_LIST")
+	if list == "" {
+		return
+	}
+	file, err := os.OpenFile(list, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatalf("take note of a test program: %v", err)
+	}
+	defer file.Close()
+	if _, err := fmt.Fprintln(file, path); err != nil {
+		t.Fatalf("take note of a test program: %v", err)
+	}
 }
 
 // archive reads a txtar archive (golang.org/x/tools/txtar): files, each below a
@@ -188,7 +239,7 @@ func unpack(t testing.TB, files []file, dir string) {
 func key(files []file, o Options) string {
 	sort.Slice(files, func(i, j int) bool { return files[i].name < files[j].name })
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %t %t %q\n", o.version(), o.Flags, o.Cgo, o.Strip, o.GOARCH)
+	fmt.Fprintf(h, "%q %q %t %t %q\n", o.version(), o.Flags, o.Cgo, o.Strip, o.arch())
 	for _, file := range files {
 		fmt.Fprintf(h, "%s %d\n", file.name, len(file.data))
 		h.Write(file.data)
@@ -199,18 +250,34 @@ func key(files []file, o Options) string {
 // require skips the test where a tool is missing.
 func require(t testing.TB, o Options) {
 	t.Helper()
+	if os.Getenv("TESTPROG_PACKED") != "" {
+		skip(t, "this program is not in the machine: a test has to build its programs before it calls kerneltest.Require")
+	}
 	var tools []string
 	if o.Cgo {
-		tools = append(tools, "gcc")
+		tools = append(tools, o.tool("gcc"))
 	}
 	if o.Strip {
-		tools = append(tools, "strip")
+		tools = append(tools, o.tool("strip"))
 	}
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
 			skip(t, "no %s here", tool)
 		}
 	}
+}
+
+// tool is the name of a tool of GNU's that makes programs for the architecture.
+func (o Options) tool(name string) string {
+	switch {
+	case o.arch() == runtime.GOARCH:
+		return name
+	case o.arch() == "arm64":
+		return "aarch64-linux-gnu-" + name
+	case o.arch() == "amd64":
+		return "x86_64-linux-gnu-" + name
+	}
+	return o.arch() + "-linux-gnu-" + name
 }
 
 // skip skips a test, or fails it where the machine is meant to have everything.
@@ -224,10 +291,7 @@ func skip(t testing.TB, format string, args ...any) {
 
 func run(t testing.TB, o Options, dir string, args []string) {
 	t.Helper()
-	arch, cgo := o.GOARCH, "0"
-	if arch == "" {
-		arch = "amd64"
-	}
+	cgo := "0"
 	if o.Cgo {
 		cgo = "1"
 	}
@@ -238,7 +302,7 @@ func run(t testing.TB, o Options, dir string, args []string) {
 		flags = "-mod=mod"
 	}
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+o.version(), "GOFLAGS="+flags, "GOWORK=off",
-		"GOOS=linux", "GOARCH="+arch, "CGO_ENABLED="+cgo)
+		"GOOS=linux", "GOARCH="+o.arch(), "CGO_ENABLED="+cgo, "CC="+o.tool("gcc"))
 	output, err := cmd.CombinedOutput()
 	if err == nil {
 		return
