@@ -16,10 +16,14 @@ func (f *File) Body(fn *Function) (*Body, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode %s: %w", fn.Symbol, err)
 	}
+	if f.Arch == ARM64 {
+		return decodeARM64(code, fn.Entry), nil
+	}
 	return decode(code, fn.Entry), nil
 }
 
-// decode decodes until the end or until the first byte that it does not know.
+// decode decodes amd64 code until the end or until the first byte that it does
+// not know.
 func decode(code []byte, addr uint64) *Body {
 	const int3 = 0xcc
 	body := &Body{Instructions: make([]Instruction, 0, len(code)/4+1)}
@@ -48,7 +52,8 @@ func decode(code []byte, addr uint64) *Body {
 }
 
 // distrust takes back what cannot be right: where a jump leads into the middle
-// of an instruction, one of the two was not decoded as the processor does.
+// of an instruction, or to a constant, one of the two was not decoded as the
+// processor does.
 func (b *Body) distrust(end uint64) {
 	if len(b.Instructions) == 0 {
 		return
@@ -63,7 +68,7 @@ func (b *Body) distrust(end uint64) {
 		}
 		i := sort.Search(first, func(i int) bool { return b.Instructions[i].Addr > in.Target }) - 1
 		at := b.Instructions[i]
-		if at.Addr != in.Target && in.Target-at.Addr < uint64(len(at.Bytes)) {
+		if at.Addr != in.Target && in.Target-at.Addr < uint64(len(at.Bytes)) || at.Kind == Data {
 			first = i
 		}
 	}

@@ -101,7 +101,8 @@ func (f *File) readAlloc(addr, n uint64) ([]byte, error) {
 
 // readRelocated is readAlloc with the words as the loader leaves them, at a
 // load bias of zero: in a position-independent executable an address may be
-// stored in its relocation only (R_X86_64_RELATIVE has the addend).
+// stored in its relocation only (R_X86_64_RELATIVE and R_AARCH64_RELATIVE have
+// the addend).
 func (f *File) readRelocated(addr, n uint64) ([]byte, error) {
 	const maxSections = 8
 	p, err := f.readAlloc(addr, n)
@@ -125,6 +126,10 @@ func (f *File) readRelocated(addr, n uint64) ([]byte, error) {
 
 func (f *File) relocate(p []byte, addr uint64, section *elf.Section) error {
 	const entry = 24 // an Elf64_Rela
+	relative := uint32(elf.R_X86_64_RELATIVE)
+	if f.Arch == ARM64 {
+		relative = uint32(elf.R_AARCH64_RELATIVE)
+	}
 	buffer := make([]byte, min(section.FileSize, 2048*entry))
 	for at := uint64(0); at+entry <= section.FileSize; at += uint64(len(buffer)) {
 		buffer = buffer[:min(uint64(len(buffer)), section.FileSize-at)/entry*entry]
@@ -136,7 +141,7 @@ func (f *File) relocate(p []byte, addr uint64, section *elf.Section) error {
 			if place < addr || place-addr >= uint64(len(p)) || uint64(len(p))-(place-addr) < 8 {
 				continue
 			}
-			if elf.R_X86_64(binary.LittleEndian.Uint32(r[8:])) == elf.R_X86_64_RELATIVE {
+			if binary.LittleEndian.Uint32(r[8:]) == relative {
 				copy(p[place-addr:][:8], r[16:24])
 			}
 		}

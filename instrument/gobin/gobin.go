@@ -13,8 +13,19 @@ import (
 // Arch is a processor architecture by its GOARCH name.
 type Arch string
 
-// AMD64 is the only architecture that is read so far.
-const AMD64 Arch = "amd64"
+// The architectures that are read.
+const (
+	AMD64 Arch = "amd64"
+	ARM64 Arch = "arm64"
+)
+
+// quantum is what all addresses of instructions are a multiple of.
+func (a Arch) quantum() uint64 {
+	if a == ARM64 {
+		return wordARM64
+	}
+	return 1
+}
 
 // A File is an open Go executable. It is safe for concurrent reads, holds one
 // file descriptor, and reads lazily: opening it reads headers and the function
@@ -87,16 +98,17 @@ type Kind uint8
 // exit is Plain.
 const (
 	Plain        Kind = iota
-	PushFrame         // PUSHQ BP
+	PushFrame         // PUSHQ BP; on arm64 MOVD.W R30, -n(RSP)
 	Return            // RET
 	Jump              // unconditional, to Target
 	CondJump          // conditional, to Target
 	JumpRegister      // to an address in a register: leaves the function
-	JumpMemory        // to an address in memory: a jump table, or leaves assembly
+	JumpMemory        // to an address from memory: a jump table, or leaves assembly
 	Call              // to Target
 	CallIndirect      // to an address in a register or in memory
 	Nop
 	Trap // UD2, INT3: not reached, padding
+	Data // a constant among the code, on arm64
 )
 
 // An Instruction is one decoded instruction.
@@ -109,7 +121,8 @@ type Instruction struct {
 	// Target is the address that a Jump, CondJump or Call leads to.
 	Target uint64
 	// Emulated says that the kernel emulates the instruction when it carries a
-	// uprobe, rather than single-stepping it (arch/x86/kernel/uprobes.c).
+	// uprobe, rather than single-stepping it (arch/x86/kernel/uprobes.c,
+	// arch/arm64/kernel/probes).
 	Emulated bool
 	// Refused is why the kernel refuses a uprobe on the instruction (a LOCK
 	// prefix, a privileged opcode, …); empty where it takes one.
@@ -118,7 +131,7 @@ type Instruction struct {
 
 // A Body is the code of a function, decoded from its first byte to its last.
 type Body struct {
-	// Instructions end before the INT3s that fill the gap to the next function.
+	// Instructions end before what fills the gap to the next function.
 	Instructions []Instruction
 	// Undecoded is the address of the first byte that could not be decoded, or
 	// 0. Nothing behind it is in Instructions: resynchronising would find
@@ -132,7 +145,8 @@ type Runtime struct {
 	GoidOffset uint64
 	// StackHiOffset is the offset of runtime.g.stack.hi in bytes.
 	StackHiOffset uint64
-	// TLSOffset is where g lies, relative to the thread pointer (FS base).
+	// TLSOffset is where g lies on amd64, relative to the thread pointer (FS
+	// base). On arm64 it is 0: all Go code, also assembly, has g in R28.
 	TLSOffset int64
 	// Source says where the offsets come from: "dwarf" or "table".
 	Source string

@@ -61,10 +61,16 @@ func goCommand(t testing.TB) string {
 	return path
 }
 
+// largeARM64 is a large executable for arm64: uspan itself.
+func largeARM64(t testing.TB) string {
+	t.Helper()
+	return testprog.Build(t, "../../cmd/uspan", testprog.Options{GOARCH: "arm64"})
+}
+
 // matrix runs a test for every way to build the program of shapes.
 func matrix(t *testing.T, test func(t *testing.T, o testprog.Options, f *File)) {
 	source := shapes(t)
-	for _, o := range testprog.Matrix() {
+	for _, o := range append(testprog.Matrix(), testprog.MatrixARM64()...) {
 		t.Run(o.String(), func(t *testing.T) {
 			test(t, o, open(t, testprog.Build(t, source, o)))
 		})
@@ -76,6 +82,7 @@ func matrix(t *testing.T, test func(t *testing.T, o testprog.Options, f *File)) 
 func TestFunctionsAreThoseOfTheSymbolTable(t *testing.T) {
 	matrix(t, func(t *testing.T, _ testprog.Options, f *File) { compareSymbols(t, f) })
 	t.Run("go", func(t *testing.T) { compareSymbols(t, open(t, goCommand(t))) })
+	t.Run("arm64", func(t *testing.T) { compareSymbols(t, open(t, largeARM64(t))) })
 }
 
 func compareSymbols(t *testing.T, f *File) {
@@ -147,11 +154,16 @@ func checkOrder(t *testing.T, f *File) {
 func TestStrippedReadsTheSame(t *testing.T) {
 	source := shapes(t)
 	for _, version := range testprog.Versions() {
-		for _, flags := range [][]string{nil, {"-buildmode=pie"}} {
-			whole := testprog.Options{GoVersion: version, Flags: flags}
+		for _, whole := range []testprog.Options{
+			{GoVersion: version},
+			{GoVersion: version, Flags: []string{"-buildmode=pie"}},
+			{GoVersion: version, GOARCH: "arm64"},
+		} {
 			t.Run(whole.String(), func(t *testing.T) {
 				stripped := whole
-				stripped.Strip = true
+				if stripped.Strip = whole.GOARCH == ""; !stripped.Strip { // strip(1) knows one architecture
+					stripped.Flags = []string{"-ldflags=-s -w"}
+				}
 				f, g := open(t, testprog.Build(t, source, whole)), open(t, testprog.Build(t, source, stripped))
 				if !f.HasDWARF() || g.HasDWARF() {
 					t.Fatalf("DWARF: %t, stripped %t", f.HasDWARF(), g.HasDWARF())
@@ -187,7 +199,11 @@ func TestStrippedReadsTheSame(t *testing.T) {
 
 func TestFileFacts(t *testing.T) {
 	matrix(t, func(t *testing.T, o testprog.Options, f *File) {
-		if f.Arch != AMD64 || f.GoVersion != o.GoVersion || f.BuildID == "" {
+		arch := AMD64
+		if o.GOARCH != "" {
+			arch = Arch(o.GOARCH)
+		}
+		if f.Arch != arch || f.GoVersion != o.GoVersion || f.BuildID == "" {
 			t.Errorf("%+v", f)
 		}
 		if f.Info.Main.Path != "example.com/shapes.v2/app" {
@@ -225,7 +241,11 @@ func TestFileFacts(t *testing.T) {
 
 // The functions of the FIPS 140 module are those between the linker's marks.
 func TestFIPS(t *testing.T) {
-	f := open(t, goCommand(t))
+	t.Run("go", func(t *testing.T) { compareFIPS(t, open(t, goCommand(t))) })
+	t.Run("arm64", func(t *testing.T) { compareFIPS(t, open(t, largeARM64(t))) })
+}
+
+func compareFIPS(t *testing.T, f *File) {
 	symbols, err := f.elf.Symbols()
 	if err != nil {
 		t.Skip(err)

@@ -58,7 +58,7 @@ type run struct {
 }
 
 // runs decodes a pc-value table (runtime.step): pairs of a zigzag difference of
-// the value and a difference of the pc, until the value does not change.
+// the value and a difference of the pc in quanta, until the value does not change.
 func (f *File) runs(fn *Function, offset uint32) ([]run, error) {
 	damaged := func() error {
 		return fmt.Errorf("the pc-value table of %s at %#x is damaged", fn.Symbol, offset)
@@ -74,7 +74,7 @@ func (f *File) runs(fn *Function, offset uint32) ([]run, error) {
 		if err != nil {
 			return nil, err
 		}
-		if runs, ok := decodeRuns(p, fn); ok {
+		if runs, ok := decodeRuns(p, fn, f.Arch.quantum()); ok {
 			return runs, nil
 		}
 		if chunk == most {
@@ -84,7 +84,7 @@ func (f *File) runs(fn *Function, offset uint32) ([]run, error) {
 	}
 }
 
-func decodeRuns(p []byte, fn *Function) (runs []run, ok bool) {
+func decodeRuns(p []byte, fn *Function, quantum uint64) (runs []run, ok bool) {
 	addr, value := fn.Entry, int32(-1)
 	for first := true; addr < fn.End; first = false {
 		delta, n := binary.Uvarint(p)
@@ -98,11 +98,11 @@ func decodeRuns(p []byte, fn *Function) (runs []run, ok bool) {
 		u := uint32(delta)
 		value += int32(-(u & 1) ^ (u >> 1))
 		advance, n := binary.Uvarint(p)
-		if n <= 0 || advance > fn.End-addr || advance == 0 {
+		if n <= 0 || advance > (fn.End-addr)/quantum || advance == 0 {
 			return nil, false
 		}
 		p = p[n:]
-		addr += advance
+		addr += advance * quantum
 		runs = append(runs, run{addr, value})
 	}
 	return runs, true

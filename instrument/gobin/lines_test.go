@@ -107,9 +107,15 @@ func TestDecodeRuns(t *testing.T) {
 		{"stands still", []byte{2, 0, 2, 0}, nil, false},
 		{"empty", nil, nil, false},
 	} {
-		got, ok := decodeRuns(test.p, fn)
+		got, ok := decodeRuns(test.p, fn, 1)
 		if ok != test.ok || ok && !slices.Equal(got, test.want) {
 			t.Errorf("%s: %v, %t, want %v, %t", test.name, got, ok, test.want, test.ok)
 		}
+	}
+	if got, ok := decodeRuns([]byte{2, 2, 1, 2, 0}, fn, 4); !ok || !slices.Equal(got, []run{{0x1008, 0}, {0x1010, -1}}) {
+		t.Errorf("arm64: %v, %t", got, ok)
+	}
+	if got, ok := decodeRuns([]byte{2, 5, 0}, fn, 4); ok {
+		t.Errorf("arm64, too far: %v", got)
 	}
 }

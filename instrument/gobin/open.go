@@ -20,8 +20,9 @@ var ErrNotGo = errors.New("not a Go executable")
 // arguments, and its function table has offsets instead of addresses.
 const minMinor = 18
 
-// Open opens the executable at path, which has to be a linux/amd64 executable
-// of Go 1.18 or later. Its Close releases the file descriptor.
+// Open opens the executable at path, which has to be a linux executable for
+// amd64 or arm64, of Go 1.18 or later, whatever machine this is. Its Close
+// releases the file descriptor.
 func Open(path string) (*File, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -43,7 +44,7 @@ func Open(path string) (*File, error) {
 // NewFile reads an executable from r, which has to stay valid while the File is
 // in use, and is not closed by it. path serves messages only.
 func NewFile(r io.ReaderAt, path string) (*File, error) {
-	f := &File{Path: path, Arch: AMD64, reader: r, size: sizeOf(r)}
+	f := &File{Path: path, reader: r, size: sizeOf(r)}
 	if err := f.identify(); err != nil {
 		return nil, err
 	}
@@ -81,9 +82,9 @@ func (f *File) identify() error {
 		return fmt.Errorf("%s is a script for %s: name the program that it runs", f.Path, interpreter(string(line)))
 	}
 	if !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
-		return fmt.Errorf("%s is not an executable (no ELF header): name a linux/amd64 executable of Go", f.Path)
+		return fmt.Errorf("%s is not an executable (no ELF header): name an executable of Go", f.Path)
 	}
-	const supported = "linux/amd64 is supported so far"
+	const supported = "linux/amd64 and linux/arm64 are supported so far"
 	if len(head) > elf.EI_CLASS && elf.Class(head[elf.EI_CLASS]) == elf.ELFCLASS32 {
 		return fmt.Errorf("%s is a 32-bit executable: %s", f.Path, supported)
 	}
@@ -94,8 +95,9 @@ func (f *File) identify() error {
 	if err != nil {
 		return fmt.Errorf("read the ELF headers of %s: %w", f.Path, err)
 	}
-	if file.Machine != elf.EM_X86_64 || file.Data != elf.ELFDATA2LSB {
-		return fmt.Errorf("%s is an executable for %s: %s", f.Path, machine(file.Machine), supported)
+	f.Arch = Arch(machine(file.Machine))
+	if f.Arch != AMD64 && f.Arch != ARM64 || file.Data != elf.ELFDATA2LSB {
+		return fmt.Errorf("%s is an executable for %s: %s", f.Path, f.Arch, supported)
 	}
 	switch file.Type {
 	case elf.ET_EXEC:
@@ -145,8 +147,10 @@ func interpreter(line string) string {
 // machine names an ELF machine as Go does, where Go has a name for it.
 func machine(m elf.Machine) string {
 	switch m {
+	case elf.EM_X86_64:
+		return string(AMD64)
 	case elf.EM_AARCH64:
-		return "arm64"
+		return string(ARM64)
 	case elf.EM_ARM:
 		return "arm"
 	case elf.EM_386:

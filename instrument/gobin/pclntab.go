@@ -254,7 +254,7 @@ func (f *File) readTable(bounds span) (table, error) {
 	default:
 		return table{}, fmt.Errorf("its magic number is %#x: no table of %s is known that has it", magic, f.GoVersion)
 	}
-	if quantum, pointer := header[6], header[7]; quantum != 1 || pointer != 8 {
+	if quantum, pointer := header[6], header[7]; uint64(quantum) != f.Arch.quantum() || pointer != 8 {
 		return table{}, fmt.Errorf("its header is damaged: instructions of %d and pointers of %d bytes", quantum, pointer)
 	}
 	word := func(i int) uint64 { return binary.LittleEndian.Uint64(header[8+8*i:]) }

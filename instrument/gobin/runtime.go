@@ -22,6 +22,9 @@ func (f *File) Runtime() (Runtime, error) {
 		goid, r.Source = known, "table"
 	}
 	r.GoidOffset = goid
+	if f.Arch == ARM64 {
+		return r, nil
+	}
 	if r.TLSOffset, err = f.tlsOffset(); err != nil {
 		return Runtime{}, fmt.Errorf("find the goroutine in %s: %w", f.Path, err)
 	}

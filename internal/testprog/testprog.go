@@ -106,6 +106,18 @@ func Matrix() []Options {
 	return all
 }
 
+// MatrixARM64 is Matrix for arm64: those of the ways that need no C compiler and
+// no strip(1) for it.
+func MatrixARM64() []Options {
+	var all []Options
+	for _, version := range Versions() {
+		for _, flags := range [][]string{nil, {"-ldflags=-s -w"}, {"-buildmode=pie"}, {"-gcflags=all=-N -l"}} {
+			all = append(all, Options{GoVersion: version, GOARCH: "arm64", Flags: flags})
+		}
+	}
+	return all
+}
+
 // Build builds a main package and returns the path of the executable, which is
 // kept in the user's cache directory under a hash of the sources and the
 // options. source is a directory, or the text of a txtar archive. The test is
