@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,6 +93,9 @@ func (t *Trace) start() error {
 		return err
 	}
 	for _, i := range t.images {
+		if err := attach.Fits(i.plan); err != nil {
+			return err
+		}
 		t.plans = append(t.plans, i.plan)
 		if i.every {
 			t.find(i)
@@ -184,7 +188,7 @@ func (t *Trace) checkMemory(i *image) error {
 	if t.config.Force {
 		return nil
 	}
-	need := uint64(i.plan.Pages()) * 4096
+	need := uint64(i.plan.Pages(os.Getpagesize())) * uint64(os.Getpagesize())
 	for _, p := range i.processes {
 		left, limited := p.MemoryLeft()
 		if limited && need > left/10 {

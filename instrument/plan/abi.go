@@ -2,17 +2,11 @@ package plan
 
 import "github.com/uspan/uspan/instrument/gobin"
 
-// Registers that carry arguments and results in ABIInternal on amd64 (Go's
-// src/cmd/compile/abi-internal.md): integers in AX, BX, CX, DI, SI, R8, R9, R10,
-// R11, floating point in X0 to X14.
-const (
-	integerRegisters = 9
-	floatRegisters   = 15
-	wordSize         = 8
-)
+const wordSize = 8
 
 // stackBase is where stack-assigned arguments begin, relative to the address of
-// the return address.
+// the return address; on arm64, to that of the word that the callee may save it
+// in.
 const stackBase = wordSize
 
 // An assignment is where the calling convention puts a parameter or a result.
@@ -37,8 +31,8 @@ type assignment struct {
 // a dictionary. size is that of the argument area in bytes, as _func.args has
 // it: stack-assigned values, then room to spill those in registers; negative
 // where it is not known.
-func assign(sig *gobin.Signature, receiver, abi0 bool) (params, results []assignment, size int64) {
-	a := assigner{onStack: abi0, stack: stackBase}
+func (arch *architecture) assign(sig *gobin.Signature, receiver, abi0 bool) (params, results []assignment, size int64) {
+	a := assigner{arch: arch, onStack: abi0, stack: stackBase}
 	if sig.Dictionary && len(sig.Params) == 0 {
 		a.assign(dictionary)
 	}
@@ -71,6 +65,7 @@ var dictionary = &gobin.Type{Kind: gobin.Pointer, Size: wordSize, Align: wordSiz
 // An assigner is the state of abi-internal.md's algorithm: the registers used so
 // far, and the ends of the stack-assigned values and of the spill area.
 type assigner struct {
+	arch                           *architecture
 	onStack                        bool
 	integer, float                 int
 	stack, spill                   int64
@@ -90,7 +85,7 @@ func (a *assigner) assign(t *gobin.Type) assignment {
 			a.unknownStack = true
 			return assignment{unknown: true}
 		}
-		if ok && a.integer+integers <= integerRegisters && a.float+floats <= floatRegisters {
+		if ok && a.integer+integers <= len(a.arch.integers) && a.float+floats <= a.arch.floats {
 			at := assignment{registers: true, integer: a.integer, float: a.float}
 			a.integer += integers
 			a.float += floats

@@ -21,9 +21,6 @@ const defaultStringBytes = 128
 // It reads the code of chosen functions only, on all processors, and the
 // signatures only where the rules ask for values.
 func Build(f *gobin.File, rules Rules) (*Plan, error) {
-	if f.Arch != gobin.AMD64 {
-		return nil, fmt.Errorf("plan %s: code for %s: only %s can be traced", f.Path, f.Arch, gobin.AMD64)
-	}
 	rt, err := f.Runtime()
 	if err != nil {
 		return nil, fmt.Errorf("plan %s: %w", f.Path, err)
@@ -34,7 +31,7 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 		return nil, err
 	}
 	b := builder{
-		file: f, functions: functions, sel: sel, rules: rules,
+		file: f, arch: architectureOf(f), functions: functions, sel: sel, rules: rules,
 		plan:       &Plan{File: f, Runtime: rt, Omitted: sel.omitted, StringBytes: rules.StringBytes},
 		placements: make(map[int]*placement, len(sel.chosen)),
 	}
@@ -53,6 +50,7 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 // A builder carries one Build from the selection to the plan.
 type builder struct {
 	file       *gobin.File
+	arch       *architecture
 	functions  []gobin.Function
 	sel        *selection
 	rules      Rules
@@ -96,7 +94,7 @@ func (b *builder) placeOne(fn *gobin.Function, forks map[uint64]bool) placement 
 	if err != nil {
 		return refused("its code cannot be read: %v", err)
 	}
-	p := place(fn, body, forks, func(addr uint64) (int32, bool) { return b.file.StackDelta(fn, addr) })
+	p := b.arch.place(fn, body, forks, func(addr uint64) (int32, bool) { return b.file.StackDelta(fn, addr) })
 	for _, sites := range [][]Site{p.entries, p.exits} {
 		for i := range sites {
 			s := &sites[i]
@@ -249,7 +247,7 @@ func (b *builder) values(out *Function) {
 	if !known {
 		area = -1
 	}
-	out.Args, out.Results, out.Values = capture(&out.Function, sig, area)
+	out.Args, out.Results, out.Values = b.arch.capture(&out.Function, sig, area)
 	if !out.Values {
 		out.Unvalued = "DWARF does not describe the whole signature (unnamed parameters, before Go 1.22)"
 	}

@@ -11,8 +11,8 @@ import (
 // negative. Where the signature does not fill it exactly, the signature is not
 // whole: Go 1.21 leaves unnamed parameters out of DWARF, and then nothing is
 // where the rest says. ok is false then.
-func capture(fn *gobin.Function, sig *gobin.Signature, area int) (args, results []Capture, ok bool) {
-	params, rets, size := assign(sig, isMethod(fn), fn.Assembly)
+func (a *architecture) capture(fn *gobin.Function, sig *gobin.Signature, area int) (args, results []Capture, ok bool) {
+	params, rets, size := a.assign(sig, isMethod(fn), fn.Assembly)
 	if area >= 0 && size >= 0 && size != int64(area) {
 		return nil, nil, false
 	}

@@ -66,7 +66,7 @@ type Condition uint8
 // Conditions. Unsupported jumps never get a site.
 const (
 	Always Condition = iota
-	// NotBelowOrEqual is a JBE that is not taken.
+	// NotBelowOrEqual is a JBE, or on arm64 a BLS, that is not taken.
 	NotBelowOrEqual
 )
 
@@ -78,7 +78,8 @@ type Site struct {
 	Bytes []byte
 	Kind  gobin.Kind
 	// SPOffset is what has to be added to the stack pointer at this site to get
-	// the address of the return address, in bytes.
+	// the address of the return address, in bytes; on arm64, what the stack
+	// pointer was when the function was called.
 	SPOffset  int32
 	Condition Condition
 	// Emulated says that the kernel emulates the instruction (cheap), rather
@@ -86,9 +87,9 @@ type Site struct {
 	Emulated bool
 	// Both says that the function's entry is its exit, too.
 	Both bool
-	// Restart says that this is no entry yet: the call of morestack, behind
-	// which the function begins anew, and where arguments are read that do not
-	// come through.
+	// Restart says that this is no entry yet, but in front of morestack, behind
+	// which the function begins anew: where arguments are read that do not come
+	// through.
 	Restart bool
 	// Tail says that the function ends here by jumping into another one: its
 	// results are not there yet.
@@ -132,7 +133,7 @@ type Capture struct {
 // A Location is a register or a place on the stack.
 type Location struct {
 	// Register is the index of an integer argument register in the order of
-	// ABIInternal (amd64: AX BX CX DI SI R8 R9 R10 R11), or -1.
+	// ABIInternal (AX BX CX DI SI R8 R9 R10 R11, or R0 to R15), or -1.
 	Register int8
 	// Offset is where a word lies on the stack, relative to the address of the
 	// return address, in bytes.

@@ -81,6 +81,21 @@ func TestPrintedPlans(t *testing.T) {
 	}
 }
 
+// The same functions of an arm64 executable, read on whatever machine this is.
+func TestPrintedPlanARM64(t *testing.T) {
+	f := openShop(t, testprog.Options{GoVersion: goldenVersion, GOARCH: "arm64", Flags: []string{"-trimpath"}})
+	f.Path, f.BuildID = "./shop", "0123456789abcdef"
+	p, err := Build(f, Rules{Patterns: []string{"main.*", "example.com/shop/*"}, Values: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if _, err := p.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "arm64.plan", b.String())
+}
+
 func TestPatternErrors(t *testing.T) {
 	f := openShop(t, testprog.Options{GoVersion: goldenVersion, Flags: []string{"-trimpath"}})
 	var b strings.Builder
@@ -136,7 +151,7 @@ func TestBuildsAndVersions(t *testing.T) {
 		"main.apply", "main.asmAdd", "main.audit", "main.blank", "main.checkout", "main.checkout.func1", "main.login",
 		"main.many", "main.newToken", "main.tokens", "main.weigh",
 	}
-	for _, options := range testprog.Matrix() {
+	for _, options := range append(testprog.Matrix(), testprog.MatrixARM64()...) {
 		t.Run(options.String(), func(t *testing.T) {
 			f := openShop(t, options)
 			p, err := Build(f, Rules{Patterns: []string{"main.*", "!main.init*", "!main.main*", "!main.nothing", "!main.sum"}, Values: true})
@@ -207,10 +222,11 @@ func checkFunction(t *testing.T, f *gobin.File, fn *Function) {
 	if !entry.Both && len(fn.Exits) == 0 {
 		t.Errorf("%s: no exit", fn.Symbol)
 	}
-	if entry.Addr == fn.Entry && isCompareGuard(body.Instructions[0].Bytes) {
+	first := body.Instructions[0].Bytes
+	if entry.Addr == fn.Entry && (isCompareGuard(first) || word(first) == guard0) {
 		t.Errorf("%s: the entry is in front of the stack check", fn.Symbol)
 	}
-	old := entry.Kind == gobin.CondJump && entry.Condition == NotBelowOrEqual && f.GoVersion < "go1.21"
+	old := entry.Kind == gobin.CondJump && entry.Condition == NotBelowOrEqual && (f.GoVersion < "go1.21" || f.Arch == gobin.ARM64)
 	if entry.Addr != fn.Entry && entry.Kind != gobin.PushFrame && !old {
 		t.Errorf("%s: the entry is at +%#x and no PUSHQ BP", fn.Symbol, entry.Addr-fn.Entry)
 	}
@@ -227,10 +243,23 @@ func checkFunction(t *testing.T, f *gobin.File, fn *Function) {
 
 // Everything in a real program can be asked for.
 func TestEverything(t *testing.T) {
-	f, err := gobin.Open(filepath.Join(gorootOf(t), "bin", "go"))
-	if err != nil {
-		t.Skip(err)
-	}
+	t.Run("go", func(t *testing.T) {
+		f, err := gobin.Open(filepath.Join(gorootOf(t), "bin", "go"))
+		if err != nil {
+			t.Skip(err)
+		}
+		testEverything(t, f)
+	})
+	t.Run("arm64", func(t *testing.T) {
+		f, err := gobin.Open(testprog.Build(t, "../../cmd/uspan", testprog.Options{GOARCH: "arm64"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		testEverything(t, f)
+	})
+}
+
+func testEverything(t *testing.T, f *gobin.File) {
 	defer f.Close()
 	p, err := Build(f, Rules{Patterns: []string{"*"}})
 	if err != nil {

@@ -6,22 +6,17 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
-
-	"github.com/uspan/uspan/instrument/gobin"
 )
 
-// pageSize is that of a text page, which becomes private to a process when it
-// carries a breakpoint.
-const pageSize = 4096
-
-// Pages counts the text pages that carry a probe. Each becomes a private page
-// of 4 KiB of every process that is traced.
-func (p *Plan) Pages() int {
+// Pages counts the text pages, of a size in bytes, that carry a probe. Each becomes
+// a private page of every process that is traced.
+func (p *Plan) Pages(size int) int {
 	pages := make(map[uint64]struct{})
 	for s := range p.sites {
-		pages[s.Addr/pageSize] = struct{}{}
+		pages[s.Addr/uint64(size)] = struct{}{}
 	}
 	return len(pages)
 }
@@ -55,7 +50,7 @@ func (p *Plan) WriteTo(w io.Writer) (int64, error) {
 	p.printHeader(&b)
 	for i := range p.Functions {
 		b.WriteByte('\n')
-		p.Functions[i].print(&b)
+		p.Functions[i].print(&b, architectureOf(p.File))
 	}
 	p.printSkipped(&b)
 	p.printOmitted(&b)
@@ -70,12 +65,12 @@ func (p *Plan) printHeader(b *strings.Builder) {
 		b.WriteByte('\n')
 	}
 	fmt.Fprintf(b, "plan for %s\n", p.File.Path)
-	line("built with", "%s", p.File.GoVersion)
+	line("built with", "%s for linux/%s", p.File.GoVersion, p.File.Arch)
 	if p.File.BuildID != "" {
 		line("build ID", "%s", p.File.BuildID)
 	}
-	line("offsets", "g.goid %d, g.stack.hi %d, g at FS:%d (from %s)",
-		p.Runtime.GoidOffset, p.Runtime.StackHiOffset, p.Runtime.TLSOffset, p.Runtime.Source)
+	line("offsets", "g.goid %d, g.stack.hi %d, g %s (from %s)",
+		p.Runtime.GoidOffset, p.Runtime.StackHiOffset, architectureOf(p.File).g(p.Runtime), p.Runtime.Source)
 	line("functions", "%d traced, %d skipped, %d left out", len(p.Functions), len(p.Skipped), p.LeftOut())
 	emulated, stepped := 0, 0
 	for s := range p.sites {
@@ -86,32 +81,33 @@ func (p *Plan) printHeader(b *strings.Builder) {
 		}
 	}
 	line("sites", "%d emulated, %d single-stepped", emulated, stepped)
-	pages := p.Pages()
+	pageSize := os.Getpagesize() // 4 KiB on amd64; on arm64 the kernel was built for one
+	pages := p.Pages(pageSize)
 	line("memory", "%s, %d KiB of each process", count(pages, "private page"), pages*pageSize/1024)
 	if p.Unvalued != "" {
 		line("values", "none: %s", p.Unvalued)
 	}
 }
 
-func (f *Function) print(b *strings.Builder) {
+func (f *Function) print(b *strings.Builder, arch *architecture) {
 	b.WriteString(f.Name)
 	if f.File != "" {
 		fmt.Fprintf(b, "  %s:%d", f.File, f.Line)
 	}
 	b.WriteByte('\n')
 	for i := range f.Entries {
-		f.printSite(b, "entry", &f.Entries[i])
+		f.printSite(b, arch, "entry", &f.Entries[i])
 	}
 	for i := range f.Exits {
-		f.printSite(b, "exit", &f.Exits[i])
+		f.printSite(b, arch, "exit", &f.Exits[i])
 	}
 	if f.Unvalued != "" {
 		fmt.Fprintf(b, "  values none: %s\n", f.Unvalued)
 	}
-	printCaptures(b, f.Args, f.Results)
+	printCaptures(b, arch, f.Args, f.Results)
 }
 
-func (f *Function) printSite(b *strings.Builder, what string, s *Site) {
+func (f *Function) printSite(b *strings.Builder, arch *architecture, what string, s *Site) {
 	notes := []string{"single-stepped"}
 	if s.Emulated {
 		notes[0] = "emulated"
@@ -131,30 +127,11 @@ func (f *Function) printSite(b *strings.Builder, what string, s *Site) {
 	if s.ThreadG {
 		notes = append(notes, "g from thread-local storage")
 	}
-	fmt.Fprintf(b, "  %-6s +%#-6x %-9s %-16s %s\n", what, s.Addr-f.Entry, mnemonic(s.Kind), hex.EncodeToString(s.Bytes), strings.Join(notes, ", "))
-}
-
-// mnemonic names the instructions that sites are chosen for.
-func mnemonic(k gobin.Kind) string {
-	switch k {
-	case gobin.PushFrame:
-		return "PUSHQ BP"
-	case gobin.Return:
-		return "RET"
-	case gobin.Nop:
-		return "NOP"
-	case gobin.Jump, gobin.JumpRegister, gobin.JumpMemory:
-		return "JMP"
-	case gobin.CondJump:
-		return "Jcc"
-	case gobin.Call, gobin.CallIndirect:
-		return "CALL"
-	}
-	return "-"
+	fmt.Fprintf(b, "  %-6s +%#-6x %-9s %-16s %s\n", what, s.Addr-f.Entry, arch.mnemonic(s), hex.EncodeToString(s.Bytes), strings.Join(notes, ", "))
 }
 
 // printCaptures prints arguments and results below each other.
-func printCaptures(b *strings.Builder, args, results []Capture) {
+func printCaptures(b *strings.Builder, arch *architecture, args, results []Capture) {
 	name, typ := 0, 0
 	for _, c := range slices.Concat(args, results) {
 		name = max(name, len(c.Name))
@@ -163,34 +140,31 @@ func printCaptures(b *strings.Builder, args, results []Capture) {
 	list := func(what string, captures []Capture) {
 		for i := range captures {
 			c := &captures[i]
-			fmt.Fprintf(b, "  %-6s %-*s  %-*s  %s\n", what, name, c.Name, typ, c.Type, c.where())
+			fmt.Fprintf(b, "  %-6s %-*s  %-*s  %s\n", what, name, c.Name, typ, c.Type, arch.read(c))
 		}
 	}
 	list("arg", args)
 	list("ret", results)
 }
 
-// where is where a capture is read, or why it is not.
-func (c *Capture) where() string {
+// read is where a capture is read, or why it is not.
+func (a *architecture) read(c *Capture) string {
 	switch {
 	case c.Redacted:
 		return "not read: looks like a secret"
 	case c.Unavailable != "":
 		return "not read: " + c.Unavailable
 	case c.Kind == CaptureString || c.Kind == CaptureError:
-		return c.Words[0].String() + ", " + c.Words[1].String()
+		return a.where(c.Words[0]) + ", " + a.where(c.Words[1])
 	}
-	return c.Words[0].String()
+	return a.where(c.Words[0])
 }
 
-// registerNames are the integer argument registers of ABIInternal on amd64.
-var registerNames = [integerRegisters]string{"AX", "BX", "CX", "DI", "SI", "R8", "R9", "R10", "R11"}
-
-// String is the register's name, or the place on the stack relative to the
+// where is the register's name, or the place on the stack relative to the
 // address of the return address: `BX`, `stack+8`.
-func (l Location) String() string {
-	if l.Register >= 0 && int(l.Register) < len(registerNames) {
-		return registerNames[l.Register]
+func (a *architecture) where(l Location) string {
+	if l.Register >= 0 && int(l.Register) < len(a.integers) {
+		return a.integers[l.Register]
 	}
 	return fmt.Sprintf("stack%+d", l.Offset)
 }

@@ -11,8 +11,10 @@ import (
 // registers, calls runtime.morestack, loads them again and jumps to the first
 // byte. The compiler stores only what the body uses (the entry block's
 // OpArgIntReg values, cmd/compile/internal/ssa/expand_calls.go): an argument
-// that is not used has any value by the time of the entry, and is read at the
-// call of morestack instead, which hardly ever runs.
+// that is not used has any value by the time of the entry, and is read in front
+// of the call of morestack instead, which hardly ever runs: at the call itself,
+// or, on arm64, at the instruction that makes R3 the return address for
+// morestack.
 type restart struct {
 	site Site
 	// stored has a bit for each integer argument register that is brought through.
@@ -21,7 +23,7 @@ type restart struct {
 
 // restartOf finds the block that the stack check of a prologue leads to; nil
 // where there is no check, or no such block.
-func restartOf(fn *gobin.Function, ins []gobin.Instruction, pro prologue) *restart {
+func (a *architecture) restartOf(fn *gobin.Function, ins []gobin.Instruction, pro prologue) *restart {
 	if !pro.checked || pro.broken != "" {
 		return nil
 	}
@@ -33,18 +35,17 @@ func restartOf(fn *gobin.Function, ins []gobin.Instruction, pro prologue) *resta
 	}
 	r := &restart{}
 	for i := at; i < len(ins); i++ {
-		switch in := &ins[i]; in.Kind {
-		case gobin.Plain, gobin.Nop:
-			if register, ok := storesArgument(in.Bytes); ok {
-				r.stored |= 1 << register
-			}
-		case gobin.Call:
+		in := &ins[i]
+		switch {
+		case in.Kind == gobin.Call || in.Kind == gobin.Plain && a.clobbers(in.Bytes):
 			if in.Refused != "" {
 				return nil
 			}
-			r.site = siteAt(fn, in)
+			r.site = a.siteAt(fn, in)
 			r.site.Restart = true
 			return r
+		case in.Kind == gobin.Plain || in.Kind == gobin.Nop:
+			r.stored |= a.stores(in.Bytes)
 		default:
 			return nil
 		}
@@ -74,22 +75,4 @@ func (c *Capture) words() int {
 		return 2
 	}
 	return 1
-}
-
-// storesArgument recognises MOV of a whole or partial integer argument register
-// to n(SP), and says which it is in the order of ABIInternal.
-func storesArgument(b []byte) (register int, ok bool) {
-	if len(b) > 0 && b[0] == 0x66 {
-		b = b[1:]
-	}
-	high := byte(0)
-	if len(b) > 0 && b[0]&0xf0 == 0x40 {
-		high = b[0] >> 2 & 1 << 3 // REX.R
-		b = b[1:]
-	}
-	if len(b) < 3 || b[0] != 0x88 && b[0] != 0x89 || b[1]&7 != 4 || b[1]>>6 == 3 || b[2] != 0x24 {
-		return 0, false
-	}
-	register = slices.Index([]byte{0, 3, 1, 7, 6, 8, 9, 10, 11}, high|b[1]>>3&7)
-	return register, register >= 0
 }

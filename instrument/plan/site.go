@@ -30,11 +30,11 @@ func refused(format string, args ...any) placement {
 // place finds the sites of a function in its code. forks are the functions that
 // only the child of a fork calls; stack is the function's pc-sp table.
 //
-// At every site SP is at the return address: at the entry because nothing has
-// moved it yet, at RET by what RET does,
-// and at a jump out of the function because the frame has been taken down. The
-// table has to agree.
-func place(fn *gobin.Function, body *gobin.Body, forks map[uint64]bool, stack func(addr uint64) (int32, bool)) placement {
+// At every site SP is at the return address (on arm64, where that is in a
+// register: where it would be): at the entry because nothing has moved it yet, at
+// RET by what RET does, and at a jump out of the function because the frame has
+// been taken down. The table has to agree.
+func (a *architecture) place(fn *gobin.Function, body *gobin.Body, forks map[uint64]bool, stack func(addr uint64) (int32, bool)) placement {
 	if body.Undecoded != 0 {
 		return refused("its code cannot be decoded (unknown instruction) at +%#x", body.Undecoded-fn.Entry)
 	}
@@ -42,7 +42,7 @@ func place(fn *gobin.Function, body *gobin.Body, forks map[uint64]bool, stack fu
 	if len(ins) == 0 || ins[0].Addr != fn.Entry {
 		return refused("it has no code")
 	}
-	flow := follow(fn, ins)
+	flow := a.follow(fn, ins)
 	if flow.reason != "" {
 		return refused("%s", flow.reason)
 	}
@@ -52,23 +52,23 @@ func place(fn *gobin.Function, body *gobin.Body, forks map[uint64]bool, stack fu
 		}
 	}
 	p := placement{loops: flow.loops, leads: flow.leads, indirect: flow.indirect}
-	prologue := readPrologue(ins)
+	prologue := a.prologue(ins)
 	p.framed = prologue.framed
 	if !prologue.checked && ofRuntime(fn) {
 		p.reason = becauseNoCheck
 		return p
 	}
-	entry, reason := entrySite(fn, ins, prologue, flow)
+	entry, reason := a.entrySite(fn, ins, prologue, flow)
 	if reason != "" {
 		p.reason = reason
 		return p
 	}
-	p.exits, p.reason = exitSites(fn, ins, prologue, flow, &entry)
+	p.exits, p.reason = a.exitSites(fn, ins, prologue, flow, &entry)
 	if p.reason != "" {
 		return p
 	}
 	p.entries = []Site{entry}
-	p.restart = restartOf(fn, ins, prologue)
+	p.restart = a.restartOf(fn, ins, prologue)
 	if p.reason = onStack(fn, p.entries, stack); p.reason == "" {
 		p.reason = onStack(fn, p.exits, stack)
 	}
@@ -76,20 +76,19 @@ func place(fn *gobin.Function, body *gobin.Body, forks map[uint64]bool, stack fu
 }
 
 // siteAt makes a site of an instruction.
-func siteAt(fn *gobin.Function, in *gobin.Instruction) Site {
+func (a *architecture) siteAt(fn *gobin.Function, in *gobin.Instruction) Site {
 	return Site{
 		Addr:     in.Addr,
 		Bytes:    in.Bytes,
 		Kind:     in.Kind,
 		Emulated: in.Emulated,
-		// Assembly uses R14 as scratch, and an ABI0 wrapper has not loaded it yet.
-		ThreadG: fn.Assembly || fn.Wrapper,
+		ThreadG:  a.looseG && (fn.Assembly || fn.Wrapper),
 	}
 }
 
 // entrySite chooses the one instruction that every call executes once, with the
 // arguments in their places.
-func entrySite(fn *gobin.Function, ins []gobin.Instruction, pro prologue, flow *flow) (Site, string) {
+func (a *architecture) entrySite(fn *gobin.Function, ins []gobin.Instruction, pro prologue, flow *flow) (Site, string) {
 	if pro.broken != "" {
 		return Site{}, pro.broken
 	}
@@ -113,7 +112,7 @@ func entrySite(fn *gobin.Function, ins []gobin.Instruction, pro prologue, flow *
 	if at.Refused != "" {
 		return Site{}, fmt.Sprintf("the kernel takes no probe on its first instruction: %s", at.Refused)
 	}
-	site := siteAt(fn, at)
+	site := a.siteAt(fn, at)
 	if pro.conditional() {
 		site.Condition = NotBelowOrEqual
 	}
@@ -122,7 +121,7 @@ func entrySite(fn *gobin.Function, ins []gobin.Instruction, pro prologue, flow *
 
 // exitSites chooses the instructions one of which every call that returns
 // executes last. Where the entry is also the only exit it sets Both.
-func exitSites(fn *gobin.Function, ins []gobin.Instruction, pro prologue, flow *flow, entry *Site) ([]Site, string) {
+func (a *architecture) exitSites(fn *gobin.Function, ins []gobin.Instruction, pro prologue, flow *flow, entry *Site) ([]Site, string) {
 	if ins[0].Kind == gobin.Return {
 		entry.Both = true
 		return nil, ""
@@ -143,7 +142,7 @@ func exitSites(fn *gobin.Function, ins []gobin.Instruction, pro prologue, flow *
 		if in.Refused != "" {
 			return nil, fmt.Sprintf("the kernel takes no probe on its exit at +%#x: %s", in.Addr-fn.Entry, in.Refused)
 		}
-		s := siteAt(fn, in)
+		s := a.siteAt(fn, in)
 		s.Tail = tail
 		exits = append(exits, s)
 	}
@@ -154,12 +153,12 @@ func exitSites(fn *gobin.Function, ins []gobin.Instruction, pro prologue, flow *
 }
 
 // padded says whether a NOP in front of the RET at i can stand in for it: the
-// kernel emulates the NOP and not the RET, SP is already at the return address,
+// kernel emulates the NOP and not the RET (as it does on arm64), SP is already at the return address,
 // and nothing comes to the RET but through the NOP. A jump table may lead to a
 // RET only where there is no frame to take down.
 func padded(ins []gobin.Instruction, i int, pro prologue, flow *flow) bool {
 	nop := &ins[i-1]
-	return nop.Kind == gobin.Nop && nop.Emulated && nop.Refused == "" &&
+	return !ins[i].Emulated && nop.Kind == gobin.Nop && nop.Emulated && nop.Refused == "" &&
 		!flow.target(ins[i].Addr) && (!flow.table || pro.framed)
 }
 
@@ -195,11 +194,11 @@ type flow struct {
 func (f *flow) target(addr uint64) bool { return slices.Contains(f.targets, addr) }
 
 // follow reads all branches of a body. Its reason is why they cannot be followed.
-func follow(fn *gobin.Function, ins []gobin.Instruction) *flow {
+func (a *architecture) follow(fn *gobin.Function, ins []gobin.Instruction) *flow {
 	f := &flow{}
 	for i := range ins {
 		in := &ins[i]
-		if n, vector := vectorLength(in.Bytes); vector && (n != len(in.Bytes) || in.Kind != gobin.Plain) {
+		if a.misread(in) {
 			f.reason = fmt.Sprintf("its code cannot be decoded (vector instruction) at +%#x", in.Addr-fn.Entry)
 			return f
 		}
@@ -241,9 +240,9 @@ func follow(fn *gobin.Function, ins []gobin.Instruction) *flow {
 	return f
 }
 
-// branch notes a branch within the function. The jump back to the first byte
-// behind the call of morestack is no loop.
+// branch notes a branch within the function. A jump to itself is no loop, but
+// there lest anything runs on.
 func (f *flow) branch(in *gobin.Instruction) {
 	f.targets = append(f.targets, in.Target)
-	f.loops = f.loops || in.Target <= in.Addr
+	f.loops = f.loops || in.Target < in.Addr || in.Kind == gobin.CondJump && in.Target == in.Addr
 }
