@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -48,8 +49,19 @@ type Session struct {
 // flushInterval is how long an event waits in the ring at most.
 const flushInterval = 100 * time.Millisecond
 
-// NewSession loads the programs for plans; nothing is attached yet. The
-// function of an event is an index into the functions of all plans, in order.
+// Fits is an error where a plan is for executables that this kernel does not
+// run: it can be looked at, but not attached.
+func Fits(p *plan.Plan) error {
+	if string(p.File.Arch) == runtime.GOARCH {
+		return nil
+	}
+	return fmt.Errorf("%s is an executable for %s, and this kernel runs %s: look at it with --dry-run, trace it where it runs",
+		p.File.Path, p.File.Arch, runtime.GOARCH)
+}
+
+// NewSession loads the programs for plans, each of which Fits; nothing is
+// attached yet. The function of an event is an index into the functions of all
+// plans, in order.
 func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	if options.StringBytes == 0 {
 		options.StringBytes = 128
