@@ -1,10 +1,12 @@
 package gobin
 
 import (
+	"cmp"
 	"debug/elf"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -199,11 +201,7 @@ func TestStrippedReadsTheSame(t *testing.T) {
 
 func TestFileFacts(t *testing.T) {
 	matrix(t, func(t *testing.T, o testprog.Options, f *File) {
-		arch := AMD64
-		if o.GOARCH != "" {
-			arch = Arch(o.GOARCH)
-		}
-		if f.Arch != arch || f.GoVersion != o.GoVersion || f.BuildID == "" {
+		if f.Arch != Arch(cmp.Or(o.GOARCH, runtime.GOARCH)) || f.GoVersion != o.GoVersion || f.BuildID == "" {
 			t.Errorf("%+v", f)
 		}
 		if f.Info.Main.Path != "example.com/shapes.v2/app" {

@@ -57,7 +57,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestPrintedPlans(t *testing.T) {
-	f := openShop(t, testprog.Options{GoVersion: goldenVersion, Flags: []string{"-trimpath"}})
+	f := openShop(t, testprog.Options{GoVersion: goldenVersion, GOARCH: "amd64", Flags: []string{"-trimpath"}})
 	f.Path, f.BuildID = "./shop", "0123456789abcdef"
 	for _, test := range []struct {
 		file  string
@@ -97,7 +97,7 @@ func TestPrintedPlanARM64(t *testing.T) {
 }
 
 func TestPatternErrors(t *testing.T) {
-	f := openShop(t, testprog.Options{GoVersion: goldenVersion, Flags: []string{"-trimpath"}})
+	f := openShop(t, testprog.Options{GoVersion: goldenVersion, GOARCH: "amd64", Flags: []string{"-trimpath"}})
 	var b strings.Builder
 	for _, patterns := range [][]string{
 		{""},
