@@ -20,11 +20,17 @@ func TestMain(m *testing.M) {
 // shop builds the program of testdata/shop.txtar, the same wherever it is built.
 func shop(t testing.TB) string {
 	t.Helper()
+	return shopFor(t, "")
+}
+
+// shopFor is the shop for an architecture.
+func shopFor(t testing.TB, arch string) string {
+	t.Helper()
 	source, err := os.ReadFile("testdata/shop.txtar")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return testprog.Build(t, string(source), testprog.Options{GoVersion: "go1.26.8", Flags: []string{"-trimpath"}})
+	return testprog.Build(t, string(source), testprog.Options{GoVersion: "go1.26.8", GOARCH: arch, Flags: []string{"-trimpath"}})
 }
 
 // forAll lets every user execute uspan, which may be in a folder of root's.

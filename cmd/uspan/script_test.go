@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,13 +43,18 @@ import (
 func TestScript(t *testing.T) {
 	forAll(t)
 	empty := "-- go.mod --\nmodule m\ngo 1.21\n-- main.go --\npackage main\nfunc main() {}\n"
+	foreign := "arm64"
+	if runtime.GOARCH == foreign {
+		foreign = "amd64"
+	}
 	executables := map[string]string{
 		"SHOP":      shop(t),
+		"SHOPAMD64": shopFor(t, "amd64"),
 		"FIBONACCI": testprog.Build(t, "../../examples/fibonacci", testprog.Options{}),
 		"GO386":     testprog.Build(t, empty, testprog.Options{GOARCH: "386"}),
-		"GOARM64":   testprog.Build(t, empty, testprog.Options{GOARCH: "arm64"}),
+		"FOREIGN":   testprog.Build(t, empty, testprog.Options{GOARCH: foreign}),
 	}
-	id := buildID(t, executables["SHOP"])
+	id := buildID(t, executables["SHOPAMD64"])
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
@@ -58,6 +64,8 @@ func TestScript(t *testing.T) {
 				env.Setenv(name, path)
 			}
 			env.Setenv("BUILD_ID", id)
+			env.Setenv("ARCH", runtime.GOARCH)
+			env.Setenv("FOREIGN_ARCH", foreign)
 			test := env.T().(testing.TB)
 			env.Values[testKey{}] = test
 			receiver := otlptest.Start(test)

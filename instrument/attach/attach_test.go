@@ -2,6 +2,7 @@ package attach
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -145,13 +146,14 @@ func TestAttach(t *testing.T) {
 func TestOtherBytes(t *testing.T) {
 	file, p := open(t)
 	site := &p.Functions[0].Exits[len(p.Functions[0].Exits)-1]
+	want := fmt.Sprintf("is not what was planned for: % x, not 90", site.Bytes[:1])
 	site.Bytes = []byte{0x90}
 	s := newSession(t, p)
 	skipped, err := s.Attach(0, file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(skipped) != 1 || skipped[0].Name != "main.first" || !strings.Contains(skipped[0].Reason, "is not what was planned for: c3, not 90") {
+	if len(skipped) != 1 || skipped[0].Name != "main.first" || !strings.Contains(skipped[0].Reason, want) {
 		t.Errorf("skipped: %+v", skipped)
 	}
 	if got := calls(t, s, start(t, file)); len(got) != 1 || got[1] != 4 {
@@ -181,7 +183,7 @@ func TestOtherFile(t *testing.T) {
 // kernel looks at an instruction when it places the first breakpoint.
 func TestRefusedSite(t *testing.T) {
 	file, p := open(t)
-	p.Functions[1].Exits = append(p.Functions[1].Exits, lockedInstruction(t, p.File))
+	p.Functions[1].Exits = append(p.Functions[1].Exits, refusedInstruction(t, p.File))
 	s := newSession(t, p)
 	running := start(t, file)
 	skipped, err := s.Attach(0, file, []int{running.PID()})
@@ -196,8 +198,9 @@ func TestRefusedSite(t *testing.T) {
 	}
 }
 
-// lockedInstruction is one with a LOCK prefix, which the kernel does not probe.
-func lockedInstruction(t *testing.T, f *gobin.File) plan.Site {
+// refusedInstruction is one that the kernel does not probe: with a LOCK prefix,
+// or, on arm64, one that works only together with another.
+func refusedInstruction(t *testing.T, f *gobin.File) plan.Site {
 	t.Helper()
 	functions := f.Functions()
 	for i := range functions {
@@ -206,13 +209,13 @@ func lockedInstruction(t *testing.T, f *gobin.File) plan.Site {
 			continue
 		}
 		for _, instruction := range body.Instructions {
-			if instruction.Bytes[0] == 0xf0 {
+			if instruction.Refused == "LOCK prefix" || instruction.Refused == "exclusive load or store" {
 				offset, _ := f.Offset(instruction.Addr)
 				return plan.Site{Addr: instruction.Addr, Offset: offset, Bytes: instruction.Bytes}
 			}
 		}
 	}
-	t.Fatal("no instruction of the program has a LOCK prefix")
+	t.Fatal("no instruction of the program is one that the kernel refuses")
 	return plan.Site{}
 }
 
