@@ -1,33 +1,32 @@
-// Package otlptest receives OTLP over gRPC within a test, and can behave as
-// badly as an endpoint in the field.
+// Package otlptest receives OTLP within a test, over gRPC or HTTP, with TLS or
+// without, and can behave as badly as an endpoint in the field.
 package otlptest
 
 import (
 	"context"
+	"crypto/tls"
+	"io"
+	"log"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	_ "google.golang.org/grpc/encoding/gzip" // so that requests may be compressed
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/grpc/credentials"
 )
 
 // A Receiver is an OTLP endpoint on the loopback.
 type Receiver struct {
 	t       testing.TB
+	config  Config
 	address string
 
 	mu       sync.Mutex
-	server   *grpc.Server
+	stop     func()
 	answer   Answer
 	spans    []Span
 	requests []Request
@@ -35,72 +34,66 @@ type Receiver struct {
 	changed chan struct{}
 }
 
+// A Config is what a receiver speaks. The zero value is gRPC in plaintext.
+type Config struct {
+	HTTP bool
+	// TLS is nil for plaintext.
+	TLS *tls.Config
+}
+
 // A Request is one that arrived, whatever the answer was.
 type Request struct {
-	// Spans is their number, Bytes the size of the message.
-	Spans, Bytes int
+	// Spans is their number, Bytes the size of the message, and Wire that of
+	// what was sent for it: less where it was compressed.
+	Spans, Bytes, Wire int
+	// Path is empty over gRPC.
+	Path string
 
-	headers metadata.MD
+	headers map[string][]string
 }
 
 // Header is the value of a header, empty where it was not sent.
 func (r Request) Header(name string) string {
-	return strings.Join(r.headers.Get(name), ",")
-}
-
-// An Answer decides what becomes of a request of so many spans. An error is
-// the answer, and the spans do not count as received; nor do the first
-// rejected ones.
-type Answer func(ctx context.Context, spans int) (rejected int64, message string, err error)
-
-// Fail answers every request with an error of that code.
-func Fail(code codes.Code) Answer {
-	return func(context.Context, int) (int64, string, error) {
-		return 0, "", status.Error(code, "as the test wants it")
-	}
-}
-
-// Throttle answers ResourceExhausted, and that it will be over after pause.
-func Throttle(pause time.Duration) Answer {
-	return func(context.Context, int) (int64, string, error) {
-		s, err := status.New(codes.ResourceExhausted, "too much").
-			WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(pause)})
-		if err != nil {
-			return 0, "", err
-		}
-		return 0, "", s.Err()
-	}
-}
-
-// Reject takes all spans of a request but n.
-func Reject(n int64, message string) Answer {
-	return func(context.Context, int) (int64, string, error) { return n, message, nil }
-}
-
-// Hold takes every request, but answers only when until is closed, or the
-// client has gone.
-func Hold(until <-chan struct{}) Answer {
-	return func(ctx context.Context, _ int) (int64, string, error) {
-		select {
-		case <-until:
-			return 0, "", nil
-		case <-ctx.Done():
-			return 0, "", ctx.Err()
+	for key, values := range r.headers {
+		if strings.EqualFold(key, name) {
+			return strings.Join(values, ",")
 		}
 	}
+	return ""
+}
+
+// Start starts a receiver of gRPC in plaintext on a free port. It ends with the
+// test.
+func Start(t testing.TB) *Receiver {
+	t.Helper()
+	return Config{}.Start(t)
 }
 
 // Start starts a receiver on a free port. It ends with the test.
-func Start(t testing.TB) *Receiver {
+func (c Config) Start(t testing.TB) *Receiver {
 	t.Helper()
-	r := &Receiver{t: t, address: "127.0.0.1:0", changed: make(chan struct{})}
+	r := &Receiver{t: t, config: c, address: "127.0.0.1:0", changed: make(chan struct{})}
 	r.Up()
 	t.Cleanup(r.Down)
 	return r
 }
 
-// Endpoint is the receiver's URL. It stays the same over Down and Up.
-func (r *Receiver) Endpoint() string { return "http://" + r.address }
+// Endpoint is the receiver's URL, over HTTP with the path. It stays the same
+// over Down and Up.
+func (r *Receiver) Endpoint() string {
+	if r.config.HTTP {
+		return r.Base() + "/v1/traces"
+	}
+	return r.Base()
+}
+
+// Base is the receiver's URL without a path.
+func (r *Receiver) Base() string {
+	if r.config.TLS != nil {
+		return "https://" + r.address
+	}
+	return "http://" + r.address
+}
 
 // Up starts a receiver that is down, on the same port.
 func (r *Receiver) Up() {
@@ -109,25 +102,42 @@ func (r *Receiver) Up() {
 	if err != nil {
 		r.t.Fatalf("listen: %v", err)
 	}
-	server := grpc.NewServer()
-	coltracepb.RegisterTraceServiceServer(server, &service{receiver: r})
+	serve, stop := r.server()
 	r.mu.Lock()
-	r.server, r.address = server, listener.Addr().String()
+	r.stop, r.address = stop, listener.Addr().String()
 	r.mu.Unlock()
 	go func() {
-		// Ends with nil by Stop; anything else shows as missing spans.
-		_ = server.Serve(listener)
+		// Ends by stop; anything else shows as missing spans.
+		_ = serve(listener)
 	}()
+}
+
+func (r *Receiver) server() (serve func(net.Listener) error, stop func()) {
+	if !r.config.HTTP {
+		var options []grpc.ServerOption
+		if r.config.TLS != nil {
+			options = append(options, grpc.Creds(credentials.NewTLS(r.config.TLS)))
+		}
+		server := newGRPCServer(r, options...)
+		return server.Serve, server.Stop
+	}
+	// What clients do wrong is for them to say.
+	server := &http.Server{Handler: r, TLSConfig: r.config.TLS.Clone(), ErrorLog: log.New(io.Discard, "", 0)}
+	serve = server.Serve
+	if r.config.TLS != nil {
+		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+	}
+	return serve, func() { _ = server.Close() }
 }
 
 // Down stops the receiver and cuts its connections. It may be called again.
 func (r *Receiver) Down() {
 	r.mu.Lock()
-	server := r.server
-	r.server = nil
+	stop := r.stop
+	r.stop = nil
 	r.mu.Unlock()
-	if server != nil {
-		server.Stop()
+	if stop != nil {
+		stop()
 	}
 }
 
@@ -185,20 +195,14 @@ func (r *Receiver) wait(what string, n int, count func() int) {
 	}
 }
 
-// A service is what gRPC calls.
-type service struct {
-	coltracepb.UnimplementedTraceServiceServer
-	receiver *Receiver
-}
-
-func (s *service) Export(ctx context.Context, request *coltracepb.ExportTraceServiceRequest) (
+// take notes a request, and decides what becomes of it.
+func (r *Receiver) take(ctx context.Context, message *coltracepb.ExportTraceServiceRequest, request Request) (
 	*coltracepb.ExportTraceServiceResponse, error) {
-	r := s.receiver
-	spans := flatten(request.GetResourceSpans())
-	headers, _ := metadata.FromIncomingContext(ctx)
+	spans := flatten(message.GetResourceSpans())
+	request.Spans = len(spans)
 	r.mu.Lock()
 	answer := r.answer
-	r.requests = append(r.requests, Request{len(spans), proto.Size(request), headers})
+	r.requests = append(r.requests, request)
 	r.notify()
 	r.mu.Unlock()
 
