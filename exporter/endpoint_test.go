@@ -1,128 +1,125 @@
 package exporter
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
 
 func TestEndpoint(t *testing.T) {
 	tests := []struct {
-		where, name, target string
-		plaintext           bool
+		where, protocol string // the flag, and the variable for protocols
+		want            string
 	}{
-		{"", "http://localhost:4317", "localhost:4317", true},
-		{"http://localhost", "http://localhost:4317", "localhost:4317", true},
-		{"http://jaeger:4317/", "http://jaeger:4317", "jaeger:4317", true},
-		{"https://example.com", "https://example.com:4317", "example.com:4317", false},
-		{"https://[::1]:443", "https://[::1]:443", "[::1]:443", false},
-		{"localhost:4317", "http://localhost:4317", "localhost:4317", true},
-		{"127.0.0.1:1", "http://127.0.0.1:1", "127.0.0.1:1", true},
-		{"[::1]:4317", "http://[::1]:4317", "[::1]:4317", true},
-		{"collector:4317", "https://collector:4317", "collector:4317", false},
-		{"unix:///run/otel.sock", "unix:///run/otel.sock", "unix:///run/otel.sock", true},
+		{"", "", "grpc http://localhost:4317"},
+		{"", "grpc", "grpc http://localhost:4317"},
+		{"", "http/protobuf", "http/protobuf http://localhost:4318/v1/traces"},
+
+		// The variable decides where the URL leaves it open.
+		{"http://localhost", "", "grpc http://localhost:4317"},
+		{"http://localhost", "http/protobuf", "http/protobuf http://localhost/v1/traces"},
+		{"https://example.com", "", "grpc https://example.com:4317"},
+		{"https://example.com/", "http/protobuf", "http/protobuf https://example.com/v1/traces"},
+		{"https://[::1]:443", "", "grpc https://[::1]:443"},
+		{"https://[::1]:443", "http/protobuf", "http/protobuf https://[::1]:443/v1/traces"},
+		{"https://[::1]", "http/protobuf", "http/protobuf https://[::1]/v1/traces"},
+		{"127.0.0.1:1", "", "grpc http://127.0.0.1:1"},
+		{"127.0.0.1:1", "http/protobuf", "http/protobuf http://127.0.0.1:1/v1/traces"},
+
+		// A well-known port, a path, a scheme tell the protocol.
+		{"http://jaeger:4317/", "http/protobuf", "grpc http://jaeger:4317"},
+		{"http://jaeger:4318", "grpc", "http/protobuf http://jaeger:4318/v1/traces"},
+		{"http://jaeger:4318/", "", "http/protobuf http://jaeger:4318/v1/traces"},
+		{"localhost:4317", "http/protobuf", "grpc http://localhost:4317"},
+		{"[::1]:4318", "", "http/protobuf http://[::1]:4318/v1/traces"},
+		{"collector:4317", "", "grpc https://collector:4317"},
+		{"collector:4318", "", "http/protobuf https://collector:4318/v1/traces"},
+		{"http://localhost:4317/v1/traces", "grpc", "http/protobuf http://localhost:4317/v1/traces"},
+		{"https://example.com/otlp/traces/", "", "http/protobuf https://example.com/otlp/traces/"},
+		{"https://example.com/a b", "", "http/protobuf https://example.com/a%20b"},
+		{"grpc://localhost:4318", "http/protobuf", "grpc http://localhost:4318"},
+		{"grpc://localhost", "", "grpc http://localhost:4317"},
+		{"grpcs://example.com:443", "http/protobuf", "grpc https://example.com:443"},
+		{"unix:///run/otel.sock", "http/protobuf", "grpc unix:///run/otel.sock"},
 	}
 	for _, test := range tests {
-		got, err := resolveEndpoint(test.where)
-		if want := (endpoint{test.name, test.target, test.plaintext}); err != nil || got != want {
-			t.Errorf("%q: %+v, %v, want %+v", test.where, got, err, want)
-		}
-	}
-}
-
-func TestEndpointFromEnvironment(t *testing.T) {
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://general:1")
-	if got, err := resolveEndpoint(""); err != nil || got.name != "http://general:1" {
-		t.Errorf("%+v, %v", got, err)
-	}
-	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector:2")
-	if got, err := resolveEndpoint(""); err != nil || got.name != "https://collector:2" {
-		t.Errorf("%+v, %v", got, err)
-	}
-	t.Setenv("OTEL_EXPORTER_OTLP_INSECURE", "true")
-	if got, err := resolveEndpoint(""); err != nil || got.name != "http://collector:2" {
-		t.Errorf("%+v, %v", got, err)
-	}
-	if got, err := resolveEndpoint("http://flag:3"); err != nil || got.name != "http://flag:3" {
-		t.Errorf("%+v, %v: a flag wins", got, err)
-	}
-}
-
-// Every mistake is one error when the exporter is opened, that names what is
-// wrong and repeats no secret.
-func TestBadConfiguration(t *testing.T) {
-	dir := t.TempDir()
-	noCertificate := filepath.Join(dir, "empty.pem")
-	if err := os.WriteFile(noCertificate, []byte("nothing"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		where       string
-		environment map[string]string
-		want        string
-	}{
-		{where: "ftp://x:1", want: `OTLP endpoint "ftp://x:1": scheme "ftp": want http (plaintext) or https (TLS)`},
-		{where: "localhost", want: `OTLP endpoint "localhost": want http://host:port, https://host:port or host:port`},
-		{where: ":4317", want: "want http://host:port"},
-		{where: "http://", want: "no host"},
-		{where: "http://x:99999", want: `port "99999": want a number from 1 to 65535`},
-		{where: "http://x:a", want: `invalid port ":a" after host`},
-		{where: "http://user:pass@x", want: "use OTEL_EXPORTER_OTLP_HEADERS"},
-		{where: "http://localhost:4318/v1/traces", want: `path "/v1/traces": OTLP goes out by gRPC`},
-		{
-			environment: map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
-			want:        "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf: only grpc is there so far",
-		},
-		{
-			environment: map[string]string{
-				"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json",
-			},
-			want: "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/json: only grpc is there so far",
-		},
-		{
-			environment: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4317"},
-			want:        `OTEL_EXPORTER_OTLP_ENDPOINT="127.0.0.1:4317": want a URL such as http://localhost:4317`,
-		},
-		{
-			environment: map[string]string{"OTEL_EXPORTER_OTLP_TIMEOUT": "10s"},
-			want:        `OTEL_EXPORTER_OTLP_TIMEOUT="10s": want a number of milliseconds`,
-		},
-		{
-			environment: map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "a=b,secret"},
-			want:        "OTEL_EXPORTER_OTLP_HEADERS: header 2: want name=value,name=value",
-		},
-		{
-			environment: map[string]string{"OTEL_EXPORTER_OTLP_TRACES_HEADERS": "a=secret%zz"},
-			want:        "OTEL_EXPORTER_OTLP_TRACES_HEADERS: header a: its value is not URL-encoded",
-		},
-		{
-			environment: map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": filepath.Join(dir, "none.pem")},
-			want:        "no such file or directory",
-		},
-		{
-			environment: map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": noCertificate},
-			want:        "no certificate in it",
-		},
-		{
-			environment: map[string]string{
-				"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": noCertificate, "OTEL_EXPORTER_OTLP_CLIENT_KEY": noCertificate,
-			},
-			want: "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and CLIENT_KEY: ",
-		},
-	}
-	for _, test := range tests {
-		t.Run(test.want, func(t *testing.T) {
-			for name, value := range test.environment {
-				t.Setenv(name, value)
+		t.Run(test.where+" "+test.protocol, func(t *testing.T) {
+			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", test.protocol)
+			e, err := resolveEndpoint(test.where)
+			if got := string(e.protocol) + " " + e.name; err != nil || got != test.want {
+				t.Fatalf("%s, %v, want %s", got, err, test.want)
 			}
-			_, err := OpenOTLP(OTLPConfig{Endpoint: test.where, Warn: func(w string) { t.Error(w) }})
-			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Fatalf("error %v, want %s", err, test.want)
+			if plaintext := !strings.HasPrefix(e.name, "https:"); e.plaintext != plaintext {
+				t.Errorf("%s: plaintext %t", e.name, e.plaintext)
 			}
-			if len(test.environment) > 0 && strings.Contains(err.Error(), "secret") {
-				t.Errorf("error repeats a secret: %v", err)
+			target := ""
+			if e.protocol == protocolGRPC {
+				target = strings.TrimPrefix(strings.TrimPrefix(e.name, "http://"), "https://")
+			}
+			if e.target != target {
+				t.Errorf("target %q, want %q", e.target, target)
 			}
 		})
+	}
+}
+
+// The rules for paths are the specification's: a base endpoint gets one
+// appended, that for traces is taken as it is.
+func TestEndpointFromEnvironment(t *testing.T) {
+	const general, traces = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+	const generalProtocol, tracesProtocol = "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
+	tests := []struct {
+		environment string
+		where, want string
+	}{
+		{general + "=http://general:1", "", "grpc http://general:1"},
+		{general + "=http://general:1 " + generalProtocol + "=http/protobuf", "", "http/protobuf http://general:1/v1/traces"},
+		{general + "=http://general:1/ " + generalProtocol + "=http/protobuf", "", "http/protobuf http://general:1/v1/traces"},
+		{general + "=http://general:1/otlp// " + generalProtocol + "=http/protobuf", "", "http/protobuf http://general:1/otlp/v1/traces"},
+		{general + "=http://general:1 " + generalProtocol + "=grpc " + tracesProtocol + "=http/protobuf", "", "http/protobuf http://general:1/v1/traces"},
+		{general + "=http://general:1 " + traces + "=http://other:2/x " + tracesProtocol + "=http/protobuf", "", "http/protobuf http://other:2/x"},
+		{traces + "=http://other:2 " + generalProtocol + "=http/protobuf", "", "http/protobuf http://other:2/"},
+		{traces + "=http://other:4317/v1/traces " + generalProtocol + "=http/protobuf", "", "http/protobuf http://other:4317/v1/traces"},
+		{traces + "=http://other:2/v1/traces/ " + generalProtocol + "=http/protobuf", "", "http/protobuf http://other:2/v1/traces/"},
+		{general + "=http://general:4318 " + generalProtocol + "=grpc", "", "grpc http://general:4318"},
+
+		// Without a protocol, the endpoint tells it.
+		{general + "=http://general:4318", "", "http/protobuf http://general:4318/v1/traces"},
+		{general + "=https://general/otlp", "", "http/protobuf https://general/otlp/v1/traces"},
+		{traces + "=https://general/otlp", "", "http/protobuf https://general/otlp"},
+		{general + "=https://general", "", "grpc https://general:4317"},
+
+		{general + "=collector:2", "", "grpc https://collector:2"},
+		{general + "=collector:2 OTEL_EXPORTER_OTLP_INSECURE=true", "", "grpc http://collector:2"},
+		{general + "=https://collector:2 OTEL_EXPORTER_OTLP_INSECURE=true", "", "grpc https://collector:2"},
+
+		// A flag wins.
+		{general + "=http://general:1/otlp " + generalProtocol + "=http/protobuf", "http://flag:3", "http/protobuf http://flag:3/v1/traces"},
+		{traces + "=http://other:4318/v1/traces " + generalProtocol + "=http/protobuf", "http://flag:4317", "grpc http://flag:4317"},
+	}
+	for _, test := range tests {
+		t.Run(test.environment, func(t *testing.T) {
+			for _, assignment := range strings.Fields(test.environment) {
+				name, value, _ := strings.Cut(assignment, "=")
+				t.Setenv(name, value)
+			}
+			e, err := resolveEndpoint(test.where)
+			if got := string(e.protocol) + " " + e.name; err != nil || got != test.want {
+				t.Errorf("%s, %v, want %s", got, err, test.want)
+			}
+		})
+	}
+}
+
+func TestShown(t *testing.T) {
+	for in, want := range map[string]string{
+		"http://host:1/path":               "http://host:1/path",
+		"host:1":                           "host:1",
+		"https://user:pass@host/p?key=abc": "https://…@host/p",
+		"user:p://ss@host":                 "user:p://…@host",
+		"pass@host:1":                      "…@host:1",
+	} {
+		if got := shown(in); got != want {
+			t.Errorf("%s is shown as %s, want %s", in, got, want)
+		}
 	}
 }

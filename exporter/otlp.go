@@ -8,29 +8,26 @@ import (
 	"time"
 	"unicode"
 
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/uspan/uspan/instrument/span"
 )
 
 // maxRequest keeps a request below the 4 MiB that gRPC servers receive unless
-// told otherwise, as the Collector and Jaeger do.
+// told otherwise, as the Collector and Jaeger do. Over HTTP it is 20 MiB.
 const maxRequest = 3 << 20
 
 // OTLPConfig is what OpenOTLP needs to know.
 type OTLPConfig struct {
-	// Endpoint is http://host[:port] (plaintext, port 4317 by default),
-	// https://host[:port] (TLS), unix:///path, or host:port (plaintext on the
-	// loopback, else TLS). Where it is empty, the OTEL_EXPORTER_OTLP_*
-	// variables name the endpoint, else it is http://localhost:4317. Headers,
+	// Endpoint is a URL, or host:port (plaintext on the loopback, else TLS).
+	// http:// is plaintext, https:// TLS. With a path, or on port 4318, OTLP
+	// goes over HTTP, to that path or else to /v1/traces; on port 4317, by
+	// grpc:// and grpcs:// (plaintext and TLS) and by unix:///path over gRPC;
+	// else as the OTEL_EXPORTER_OTLP_PROTOCOL variables say, or over gRPC.
+	//
+	// Where Endpoint is empty, the OTEL_EXPORTER_OTLP_* variables name it by
+	// their specification, else it is http://localhost:4317. Headers,
 	// certificates, compression and timeout come from those variables.
 	Endpoint string
 	// Version is the version of the instrumentation scope.
@@ -41,70 +38,72 @@ type OTLPConfig struct {
 	Warn func(string)
 }
 
-// An OTLP sends spans by OTLP over gRPC.
+// An OTLP sends spans by OTLP, over gRPC or HTTP.
 type OTLP struct {
-	batcher  *batcher
-	tally    Tally
-	encoder  *encoder
-	client   otlptrace.Client
-	endpoint endpoint
-	timeout  time.Duration
-	warn     func(string)
+	batcher   *batcher
+	tally     Tally
+	encoder   *encoder
+	transport transport
+	endpoint  endpoint
+	timeout   time.Duration
+	warn      func(string)
 	// remarked says that a remark of the endpoint was passed on.
 	remarked bool
+}
+
+// A transport makes requests. It does not repeat them: the batcher does, for as
+// long as it has room.
+type transport interface {
+	upload(ctx context.Context, message []*tracepb.ResourceSpans) reply
+	// stop closes the connection. Nothing is being uploaded any more.
+	stop()
+}
+
+// A reply is what came of one request.
+type reply struct {
+	// err is nil where the endpoint took the request, with what it says of that
+	// in partial, which may be nil.
+	err     error
+	partial *coltracepb.ExportTracePartialSuccess
+	// again says that the same request may be taken later, but not before pause
+	// is over.
+	again bool
+	pause time.Duration
 }
 
 // OpenOTLP starts sending. It does not wait for the endpoint, which may be away
 // at any time: what fits in the queue is kept for it. An error is about the
 // configuration only.
 func OpenOTLP(config OTLPConfig) (*OTLP, error) {
-	if err := checkEnvironment(); err != nil {
-		return nil, err
-	}
-	endpoint, err := resolveEndpoint(config.Endpoint)
+	connection, err := resolveConnection(config.Endpoint, config.Warn)
 	if err != nil {
 		return nil, err
 	}
 	settings := batchingFromEnvironment(config.Warn)
 	o := &OTLP{
 		encoder:  newEncoder(config.Version, limitsFromEnvironment(config.Warn)),
-		client:   otlptracegrpc.NewClient(clientOptions(endpoint)...),
-		endpoint: endpoint,
-		timeout:  settings.timeout,
+		endpoint: connection.endpoint,
+		timeout:  shorter(settings.timeout, connection.timeout),
 		warn:     config.Warn,
 	}
-	if err := o.client.Start(context.Background()); err != nil {
-		return nil, fmt.Errorf("start OTLP client for %s: %w", endpoint.name, err)
+	if connection.protocol == protocolHTTP {
+		o.transport, err = newHTTPTransport(connection)
+	} else {
+		o.transport, err = newGRPCTransport(connection)
 	}
-	o.batcher = newBatcher(endpoint.name, settings, config.Warn, &o.tally, o.send)
+	if err != nil {
+		return nil, fmt.Errorf("start OTLP client for %s: %w", o.endpoint.name, err)
+	}
+	o.batcher = newBatcher(o.endpoint.name, settings, config.Warn, &o.tally, o.send)
 	return o, nil
 }
 
-func clientOptions(endpoint endpoint) []otlptracegrpc.Option {
-	options := []otlptracegrpc.Option{
-		// The batcher tries again, for as long as it has room.
-		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: false}),
-		otlptracegrpc.WithDialOption(
-			grpc.WithChainUnaryInterceptor(noteAnswer),
-			grpc.WithConnectParams(grpc.ConnectParams{
-				Backoff: backoff.Config{
-					BaseDelay:  firstRetry,
-					Multiplier: 1.6,
-					Jitter:     0.2,
-					MaxDelay:   lastRetry / 2,
-				},
-				MinConnectTimeout: lastRetry,
-			}),
-			// Saves a look-up in the DNS for settings that nobody has there.
-			grpc.WithDisableServiceConfig(),
-		),
+// shorter is the shorter of two limits, of which 0 is none.
+func shorter(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
 	}
-	if endpoint.plaintext {
-		return append(options,
-			otlptracegrpc.WithEndpoint(endpoint.target),
-			otlptracegrpc.WithTLSCredentials(insecure.NewCredentials()))
-	}
-	return append(options, otlptracegrpc.WithEndpointURL(endpoint.name))
+	return a
 }
 
 // Endpoint is the URL that spans go to, for messages.
@@ -119,9 +118,7 @@ func (o *OTLP) Export(spans []*span.Span) { o.batcher.export(spans) }
 // error says how many spans were left over, and why. It may be called again.
 func (o *OTLP) Shutdown(ctx context.Context) error {
 	err := o.batcher.shutdown(ctx)
-	// Nothing is being sent any more, so this does not wait. Its only other
-	// error is that it was stopped before.
-	_ = o.client.Stop(ctx)
+	o.transport.stop()
 	return err
 }
 
@@ -131,17 +128,29 @@ func (o *OTLP) Stats() Stats { return o.tally.Stats() }
 // send makes one request of as many of the spans as it has room for.
 func (o *OTLP) send(ctx context.Context, batch []*span.Span) outcome {
 	message, n := o.encoder.encode(batch, maxRequest)
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	attempt, cancel := ctx, context.CancelFunc(func() {})
+	if o.timeout > 0 {
+		attempt, cancel = context.WithTimeout(ctx, o.timeout)
+	}
 	defer cancel()
-	var answer answer
-	err := o.client.UploadTraces(context.WithValue(ctx, answerKey{}, &answer), message)
-	if answer.response != nil {
-		return o.accepted(n, answer.response.GetPartialSuccess())
+	begun := time.Now()
+	reply := o.transport.upload(attempt, message)
+	if reply.err == nil {
+		return o.accepted(n, reply.partial)
 	}
-	if again, pause := retryable(err); again {
-		return outcome{retry: explained(err), pause: pause}
+	// A gRPC server knows the limit, too, and may be the first to give up.
+	overdue := o.timeout > 0 && time.Since(begun) > o.timeout*9/10
+	if reply.again && overdue && ctx.Err() == nil {
+		reply.err = fmt.Errorf("no answer within %v", o.timeout)
 	}
-	return outcome{lost: n, cause: Rejected, reason: explained(err).Error()}
+	reason := explained(reply.err)
+	if reply.again {
+		if reply.pause > lastRetry {
+			reason += fmt.Sprintf(", to try again in %v", reply.pause.Round(time.Second))
+		}
+		return outcome{retry: errors.New(reason), pause: reply.pause}
+	}
+	return outcome{lost: n, cause: Rejected, reason: reason}
 }
 
 // accepted is the outcome of n spans that the endpoint took, except those that
@@ -159,71 +168,30 @@ func (o *OTLP) accepted(n int, partial *coltracepb.ExportTracePartialSuccess) ou
 	return outcome{exported: n - rejected, lost: rejected, cause: Rejected, reason: message}
 }
 
-// An answer is what the endpoint said to a request, nil for nothing.
-type answer struct {
-	response *coltracepb.ExportTraceServiceResponse
+// waysOut are what usually helps, by what the libraries and servers say.
+var waysOut = []struct{ symptom, way string }{
+	{"first record does not look like a TLS handshake", "plaintext goes with http://"},
+	{"server gave HTTP response to HTTPS client", "plaintext goes with http://"},
+	{"Client sent an HTTP request to an HTTPS server", "TLS goes with https://"},
+	{"signed by unknown authority", "OTEL_EXPORTER_OTLP_CERTIFICATE names the file with the CA's certificate"},
+	{"tls: certificate required", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and …_CLIENT_KEY name uspan's"},
+	{"malformed HTTP response", "over gRPC it goes with grpc:// or port 4317"},
+	{"error reading server preface", "TLS goes with https://, OTLP over HTTP with a path: http://host:4318/v1/traces"},
+	{"unexpected HTTP status code received from server", "OTLP over HTTP goes with a path: http://host:4318/v1/traces"},
+	{"larger than max", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE makes requests smaller"},
+	{"Unauthenticated", "credentials go into OTEL_EXPORTER_OTLP_HEADERS"},
 }
 
-type answerKey struct{}
-
-// noteAnswer keeps the answer for the one who asks: the client tells a partial
-// success only as text in an error.
-func noteAnswer(ctx context.Context, method string, request, response any, conn *grpc.ClientConn,
-	invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-	err := invoke(ctx, method, request, response, conn, options...)
-	if answer, ok := ctx.Value(answerKey{}).(*answer); ok && err == nil {
-		answer.response, _ = response.(*coltracepb.ExportTraceServiceResponse)
-	}
-	return err
-}
-
-// retryable tells, by the table of the OTLP specification, whether the same
-// request may be accepted later, and for how long the endpoint wants to be
-// left alone.
-func retryable(err error) (again bool, pause time.Duration) {
-	s := grpcStatus(err)
-	throttled := false
-	for _, detail := range s.Details() {
-		if info, ok := detail.(*errdetails.RetryInfo); ok {
-			throttled, pause = true, info.GetRetryDelay().AsDuration()
+// explained is err for people, in one line, with the way out where there is a
+// usual one.
+func explained(err error) string {
+	text := printable(err.Error())
+	for _, w := range waysOut {
+		if strings.Contains(text, w.symptom) {
+			return text + " (" + w.way + ")"
 		}
 	}
-	switch s.Code() {
-	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.Unavailable, codes.DataLoss:
-		return true, pause
-	case codes.ResourceExhausted:
-		return throttled, pause
-	default:
-		return false, 0
-	}
-}
-
-// grpcStatus is the status in err, which the client may have wrapped.
-func grpcStatus(err error) *status.Status {
-	var carrier interface{ GRPCStatus() *status.Status }
-	if errors.As(err, &carrier) {
-		return carrier.GRPCStatus()
-	}
-	return status.FromContextError(err)
-}
-
-// explained is err for people: without gRPC's wrapping, with the way out where
-// there is a usual one.
-func explained(err error) error {
-	s := grpcStatus(err)
-	text := s.Message()
-	if _, inner, found := strings.Cut(text, `desc = "`); found {
-		text = strings.TrimSuffix(inner, `"`)
-	}
-	text = strings.TrimPrefix(text, "transport: Error while dialing: ")
-	text = strings.TrimPrefix(text, "transport: ")
-	switch {
-	case text == "" || s.Code() != codes.Unavailable:
-		text = strings.TrimSuffix(s.Code().String()+": "+text, ": ")
-	case strings.Contains(text, "first record does not look like a TLS handshake"):
-		text += " (plaintext goes with http://)"
-	}
-	return errors.New(printable(text))
+	return text
 }
 
 // printable is text that came from outside, safe to show in one line.

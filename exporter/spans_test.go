@@ -43,62 +43,63 @@ func failed() *span.Span {
 }
 
 func TestSpanOnTheWire(t *testing.T) {
-	receiver := otlptest.Start(t)
-	o := open(t, receiver)
-	root := &span.Span{
-		Resource: worker, Function: &span.Function{Name: "main.f", FullName: "main.f"},
-		TraceID: traceID, ID: parent, Start: began, End: began.Add(time.Second),
-		Error: &span.Error{Type: "*fs.PathError"}, Incomplete: span.Unwound,
-	}
-	o.Export([]*span.Span{failed(), root, {Resource: shop, Function: charge, Start: began}})
-	shutdown(t, o)
+	overBoth(t, func(t *testing.T, receiver *otlptest.Receiver) {
+		o := open(t, receiver)
+		root := &span.Span{
+			Resource: worker, Function: &span.Function{Name: "main.f", FullName: "main.f"},
+			TraceID: traceID, ID: parent, Start: began, End: began.Add(time.Second),
+			Error: &span.Error{Type: "*fs.PathError"}, Incomplete: span.Unwound,
+		}
+		o.Export([]*span.Span{failed(), root, {Resource: shop, Function: charge, Start: began}})
+		shutdown(t, o)
 
-	want := []otlptest.Span{
-		{
-			Name:    "pay.Charge",
-			TraceID: "0a0102030405060708090a0b0c0d0eff", ID: "0b010203040506fe", Parent: "0c010203040506fd",
-			Start: began, End: began.Add(1500 * time.Nanosecond),
-			Kind: tracepb.Span_SPAN_KIND_INTERNAL, Flags: 0x101,
-			Attributes: map[string]any{
-				"code.function.name": "example.com/shop/pay.Charge", "code.file.path": "/src/pay.go", "code.line.number": int64(42),
-				"uspan.goroutine.id": int64(18), "uspan.thread.id": int64(4711),
-				"uspan.arg.amount": int64(1299), "uspan.arg.big": "9223372036854775808", "uspan.arg.now": true,
-				"uspan.arg.to": "a\uFFFDb", "uspan.arg.p": "0xc0ffee",
-				"uspan.ret.0": int64(0), "uspan.ret.err": "card declined",
-				"uspan.unavailable": []any{"arg.rate: float in a register"}, "error.type": "*pay.Declined",
+		want := []otlptest.Span{
+			{
+				Name:    "pay.Charge",
+				TraceID: "0a0102030405060708090a0b0c0d0eff", ID: "0b010203040506fe", Parent: "0c010203040506fd",
+				Start: began, End: began.Add(1500 * time.Nanosecond),
+				Kind: tracepb.Span_SPAN_KIND_INTERNAL, Flags: 0x101,
+				Attributes: map[string]any{
+					"code.function.name": "example.com/shop/pay.Charge", "code.file.path": "/src/pay.go", "code.line.number": int64(42),
+					"uspan.goroutine.id": int64(18), "uspan.thread.id": int64(4711),
+					"uspan.arg.amount": int64(1299), "uspan.arg.big": "9223372036854775808", "uspan.arg.now": true,
+					"uspan.arg.to": "a\uFFFDb", "uspan.arg.p": "0xc0ffee",
+					"uspan.ret.0": int64(0), "uspan.ret.err": "card declined",
+					"uspan.unavailable": []any{"arg.rate: float in a register"}, "error.type": "*pay.Declined",
+				},
+				Status: tracepb.Status_STATUS_CODE_ERROR, StatusMessage: "card declined",
+				Events: []otlptest.Event{{
+					Name: "exception", Time: began.Add(1500 * time.Nanosecond),
+					Attributes: map[string]any{"exception.type": "*pay.Declined", "exception.message": "card declined"},
+				}},
+				Resource: map[string]any{"service.name": "shop", "process.pid": int64(7)},
+				Scope:    "github.com/uspan/uspan", ScopeVersion: "v1.2.3",
+				SchemaURL:         "https://opentelemetry.io/schemas/1.43.0",
+				ResourceSchemaURL: "https://opentelemetry.io/schemas/1.43.0",
 			},
-			Status: tracepb.Status_STATUS_CODE_ERROR, StatusMessage: "card declined",
-			Events: []otlptest.Event{{
-				Name: "exception", Time: began.Add(1500 * time.Nanosecond),
-				Attributes: map[string]any{"exception.type": "*pay.Declined", "exception.message": "card declined"},
-			}},
-			Resource: map[string]any{"service.name": "shop", "process.pid": int64(7)},
-			Scope:    "github.com/uspan/uspan", ScopeVersion: "v1.2.3",
-			SchemaURL:         "https://opentelemetry.io/schemas/1.43.0",
-			ResourceSchemaURL: "https://opentelemetry.io/schemas/1.43.0",
-		},
-		{
-			Name:    "main.f",
-			TraceID: "0a0102030405060708090a0b0c0d0eff", ID: "0c010203040506fd",
-			Start: began, End: began.Add(time.Second),
-			Kind: tracepb.Span_SPAN_KIND_INTERNAL, Flags: 0x101,
-			Attributes: map[string]any{
-				"code.function.name": "main.f", "uspan.goroutine.id": int64(0), "uspan.thread.id": int64(0),
-				"error.type": "*fs.PathError", "uspan.incomplete": "unwound",
+			{
+				Name:    "main.f",
+				TraceID: "0a0102030405060708090a0b0c0d0eff", ID: "0c010203040506fd",
+				Start: began, End: began.Add(time.Second),
+				Kind: tracepb.Span_SPAN_KIND_INTERNAL, Flags: 0x101,
+				Attributes: map[string]any{
+					"code.function.name": "main.f", "uspan.goroutine.id": int64(0), "uspan.thread.id": int64(0),
+					"error.type": "*fs.PathError", "uspan.incomplete": "unwound",
+				},
+				Status: tracepb.Status_STATUS_CODE_ERROR, StatusMessage: "*fs.PathError",
+				Events: []otlptest.Event{{
+					Name: "exception", Time: began.Add(time.Second), Attributes: map[string]any{"exception.type": "*fs.PathError"},
+				}},
+				Resource: map[string]any{"service.name": "worker"},
+				Scope:    "github.com/uspan/uspan", ScopeVersion: "v1.2.3",
+				SchemaURL:         "https://opentelemetry.io/schemas/1.43.0",
+				ResourceSchemaURL: "https://opentelemetry.io/schemas/1.43.0",
 			},
-			Status: tracepb.Status_STATUS_CODE_ERROR, StatusMessage: "*fs.PathError",
-			Events: []otlptest.Event{{
-				Name: "exception", Time: began.Add(time.Second), Attributes: map[string]any{"exception.type": "*fs.PathError"},
-			}},
-			Resource: map[string]any{"service.name": "worker"},
-			Scope:    "github.com/uspan/uspan", ScopeVersion: "v1.2.3",
-			SchemaURL:         "https://opentelemetry.io/schemas/1.43.0",
-			ResourceSchemaURL: "https://opentelemetry.io/schemas/1.43.0",
-		},
-	}
-	if diff := cmp.Diff(want, receiver.Spans()); diff != "" {
-		t.Errorf("received (-want +got):\n%s", diff)
-	}
+		}
+		if diff := cmp.Diff(want, receiver.Spans()); diff != "" {
+			t.Errorf("received (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // Spans of one process share a resource, however they are mixed.
