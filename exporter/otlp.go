@@ -47,8 +47,9 @@ type OTLP struct {
 	endpoint  endpoint
 	timeout   time.Duration
 	warn      func(string)
-	// remarked says that a remark of the endpoint was passed on.
-	remarked bool
+	// remarked says that a remark of the endpoint was passed on, reached that it
+	// ever took a request.
+	remarked, reached bool
 }
 
 // A transport makes requests. It does not repeat them: the batcher does, for as
@@ -145,6 +146,9 @@ func (o *OTLP) send(ctx context.Context, batch []*span.Span) outcome {
 	}
 	reason := explained(reply.err)
 	if reply.again {
+		if !o.reached && !o.endpoint.plaintext && hungUp(reply.err) {
+			reason += " (" + clientCertificate + ")"
+		}
 		if reply.pause > lastRetry {
 			reason += fmt.Sprintf(", to try again in %v", reply.pause.Round(time.Second))
 		}
@@ -156,6 +160,7 @@ func (o *OTLP) send(ctx context.Context, batch []*span.Span) outcome {
 // accepted is the outcome of n spans that the endpoint took, except those that
 // it says it rejected.
 func (o *OTLP) accepted(n int, partial *coltracepb.ExportTracePartialSuccess) outcome {
+	o.reached = true
 	message := printable(partial.GetErrorMessage())
 	rejected := int(min(max(partial.GetRejectedSpans(), 0), int64(n)))
 	if rejected == 0 && message != "" && !o.remarked {
@@ -168,13 +173,17 @@ func (o *OTLP) accepted(n int, partial *coltracepb.ExportTracePartialSuccess) ou
 	return outcome{exported: n - rejected, lost: rejected, cause: Rejected, reason: message}
 }
 
+// clientCertificate is the way out where a server wants to know who sends.
+const clientCertificate = "does it take uspan's certificate? OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and …_CLIENT_KEY name it"
+
 // waysOut are what usually helps, by what the libraries and servers say.
 var waysOut = []struct{ symptom, way string }{
 	{"first record does not look like a TLS handshake", "plaintext goes with http://"},
 	{"server gave HTTP response to HTTPS client", "plaintext goes with http://"},
 	{"Client sent an HTTP request to an HTTPS server", "TLS goes with https://"},
 	{"signed by unknown authority", "OTEL_EXPORTER_OTLP_CERTIFICATE names the file with the CA's certificate"},
-	{"tls: certificate required", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and …_CLIENT_KEY name uspan's"},
+	{"remote error: tls: protocol version", "the server has to speak TLS 1.2 or later"},
+	{"remote error: tls: ", clientCertificate},
 	{"malformed HTTP response", "over gRPC it goes with grpc:// or port 4317"},
 	{"error reading server preface", "TLS goes with https://, OTLP over HTTP with a path: http://host:4318/v1/traces"},
 	{"unexpected HTTP status code received from server", "OTLP over HTTP goes with a path: http://host:4318/v1/traces"},
@@ -192,6 +201,19 @@ func explained(err error) string {
 		}
 	}
 	return text
+}
+
+// hungUp tells whether the other side closed the connection. In TLS 1.3 a server
+// refuses a certificate only when its client already sends: the reason is lost
+// where that comes first.
+func hungUp(err error) bool {
+	text := err.Error()
+	for _, symptom := range []string{"broken pipe", "connection reset", "EOF", "client conn could not be established"} {
+		if strings.Contains(text, symptom) {
+			return true
+		}
+	}
+	return false
 }
 
 // printable is text that came from outside, safe to show in one line.

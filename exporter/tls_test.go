@@ -41,10 +41,10 @@ func TestTLS(t *testing.T) {
 		"no CA":                     {server: oneway, want: "x509: certificate signed by unknown authority"},
 		"server's has expired":      {server: ours.ServerTLS(ours.Issue("expired", "", past), false), authority: ours.File(), want: "x509: certificate has expired"},
 		"server has another's name": {server: ours.ServerTLS(ours.Issue("other", "example.com", hour), false), authority: ours.File(), want: "x509: cannot validate certificate for 127.0.0.1"},
-		"client has none":           {server: mutual, authority: ours.File(), want: "tls: certificate required"},
-		"client has none, TLS 1.2":  {server: old, authority: ours.File(), want: "remote error: tls: "},
-		"client's is of another CA": {server: mutual, authority: ours.File(), certificate: stranger, want: "remote error: tls: "},
-		"client's has expired":      {server: mutual, authority: ours.File(), certificate: ours.Issue("late", "", past), want: "remote error: tls: "},
+		"client has none":           {server: mutual, authority: ours.File(), want: "(does it take uspan's certificate? OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"},
+		"client has none, TLS 1.2":  {server: old, authority: ours.File(), want: "(does it take uspan's certificate? OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"},
+		"client's is of another CA": {server: mutual, authority: ours.File(), certificate: stranger, want: "(does it take uspan's certificate? OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"},
+		"client's has expired":      {server: mutual, authority: ours.File(), certificate: ours.Issue("late", "", past), want: "(does it take uspan's certificate? OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"},
 		"server takes only TLS 1.1": {server: &tls.Config{Certificates: oneway.Certificates, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, authority: ours.File(), want: "tls: protocol version not supported"},
 	}
 	for name, test := range tests {
