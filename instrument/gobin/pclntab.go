@@ -215,7 +215,7 @@ func (f *File) searchTable(s segment) (table, error) {
 		chunk         = 1 << 20
 		maxCandidates = 16
 	)
-	magic := []byte{0xff, 0xff, 0xff, 0, 0, 1, 8} // behind its first byte
+	magic := []byte{0xff, 0xff, 0xff, 0, 0, byte(f.Arch.quantum()), 8} // behind its first byte
 	problem, candidates := errNoTable, 0
 	for at := uint64(0); at+headerSize <= s.size; at += chunk {
 		data, err := f.readAlloc(s.addr+at, min(chunk, s.size-at))

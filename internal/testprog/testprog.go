@@ -106,13 +106,19 @@ func Matrix() []Options {
 	return all
 }
 
-// MatrixARM64 is Matrix for arm64: those of the ways that need no C compiler and
-// no strip(1) for it.
+// MatrixARM64 is Matrix for arm64. Those of the ways that need a C compiler and
+// strip(1) for it are left out where this machine has none.
 func MatrixARM64() []Options {
 	var all []Options
 	for _, version := range Versions() {
 		for _, flags := range [][]string{nil, {"-ldflags=-s -w"}, {"-buildmode=pie"}, {"-gcflags=all=-N -l"}} {
 			all = append(all, Options{GoVersion: version, GOARCH: "arm64", Flags: flags})
+		}
+		pie := Options{GoVersion: version, GOARCH: "arm64", Cgo: true, Flags: []string{"-buildmode=pie", "-ldflags=-linkmode=external"}}
+		if _, err := exec.LookPath(pie.tool("gcc")); err == nil {
+			stripped := pie
+			stripped.Strip = true
+			all = append(all, Options{GoVersion: version, GOARCH: "arm64", Cgo: true}, pie, stripped)
 		}
 	}
 	return all
