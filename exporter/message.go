@@ -88,11 +88,8 @@ func (e *encoder) span(s *span.Span) *tracepb.Span {
 	if s.Parent != (span.ID{}) {
 		encoded.ParentSpanId = s.Parent[:]
 	}
-	attributes := s.Attributes()
-	if limit := e.limits.count; limit >= 0 && len(attributes) > limit {
-		encoded.DroppedAttributesCount = uint32(len(attributes) - limit)
-		attributes = attributes[:limit]
-	}
+	attributes, dropped := within(e.limits.count, s.Attributes())
+	encoded.DroppedAttributesCount = dropped
 	encoded.Attributes = make([]*commonpb.KeyValue, 0, len(attributes))
 	for _, a := range attributes {
 		encoded.Attributes = append(encoded.Attributes, keyValue(a.Key, a.Value, e.limits.length))
@@ -100,7 +97,7 @@ func (e *encoder) span(s *span.Span) *tracepb.Span {
 	if s.Error != nil {
 		encoded.Status.Code = tracepb.Status_STATUS_CODE_ERROR
 		encoded.Status.Message = text(s.Error.String(), -1)
-		encoded.Events = []*tracepb.Span_Event{e.exception(s)}
+		encoded.Events, encoded.DroppedEventsCount = within(e.limits.events, []*tracepb.Span_Event{e.exception(s)})
 	}
 	return encoded
 }
@@ -108,18 +105,29 @@ func (e *encoder) span(s *span.Span) *tracepb.Span {
 // exception is the event that the SDK's RecordError writes. A message that is
 // not known is left out: the type alone satisfies the conventions.
 func (e *encoder) exception(s *span.Span) *tracepb.Span_Event {
-	event := &tracepb.Span_Event{
-		TimeUnixNano: uint64(s.End.UnixNano()),
-		Name:         semconv.ExceptionEventName,
-		Attributes: []*commonpb.KeyValue{
-			keyValue(string(semconv.ExceptionTypeKey), s.Error.Type, e.limits.length),
-		},
+	attributes := []*commonpb.KeyValue{
+		keyValue(string(semconv.ExceptionTypeKey), s.Error.Type, e.limits.length),
 	}
 	if s.Error.Message != "" {
-		event.Attributes = append(event.Attributes,
+		attributes = append(attributes,
 			keyValue(string(semconv.ExceptionMessageKey), s.Error.Message, e.limits.length))
 	}
-	return event
+	attributes, dropped := within(e.limits.eventCount, attributes)
+	return &tracepb.Span_Event{
+		TimeUnixNano:           uint64(s.End.UnixNano()),
+		Name:                   semconv.ExceptionEventName,
+		Attributes:             attributes,
+		DroppedAttributesCount: dropped,
+	}
+}
+
+// within is the first of list that a limit allows, and how many it does not. A
+// negative limit is none.
+func within[T any](limit int, list []T) (first []T, dropped uint32) {
+	if limit < 0 || len(list) <= limit {
+		return list, 0
+	}
+	return list[:limit], uint32(len(list) - limit)
 }
 
 func keyValue(key string, value any, maxLength int) *commonpb.KeyValue {

@@ -23,7 +23,7 @@ type batching struct {
 	// maxBatch is how many are sent at once, if a message has room for them:
 	// OTEL_BSP_MAX_EXPORT_BATCH_SIZE, 2,048 instead of 512.
 	maxBatch int
-	// timeout bounds one attempt: OTEL_BSP_EXPORT_TIMEOUT, 30 s.
+	// timeout bounds one attempt: OTEL_BSP_EXPORT_TIMEOUT, 30 s; 0 does not.
 	timeout time.Duration
 }
 
@@ -54,6 +54,12 @@ type limits struct {
 	// OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT, else
 	// OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, else none.
 	length int
+	// events is how many a span may have: OTEL_SPAN_EVENT_COUNT_LIMIT, else
+	// 128. There is one at most, so that only 0 makes a difference.
+	events int
+	// eventCount is count for events: OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT, else
+	// OTEL_ATTRIBUTE_COUNT_LIMIT, else 128.
+	eventCount int
 }
 
 func limitsFromEnvironment(warn func(string)) limits {
@@ -62,6 +68,9 @@ func limitsFromEnvironment(warn func(string)) limits {
 			"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"),
 		length: integer(warn, math.MinInt, -1,
 			"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
+		events: integer(warn, math.MinInt, 128, "OTEL_SPAN_EVENT_COUNT_LIMIT"),
+		eventCount: integer(warn, math.MinInt, 128,
+			"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"),
 	}
 }
 

@@ -104,7 +104,7 @@ func TestSpanOnTheWire(t *testing.T) {
 
 // Spans of one process share a resource, however they are mixed.
 func TestOneResourceForEachProcess(t *testing.T) {
-	e := newEncoder("", limits{-1, -1})
+	e := newEncoder("", limits{-1, -1, -1, -1})
 	var spans []*span.Span
 	for i := range 10 {
 		s := failed()
@@ -151,6 +151,29 @@ func TestLimits(t *testing.T) {
 	}
 	if got.Events[0].Attributes["exception.message"] != "card" {
 		t.Errorf("event %v", got.Events[0])
+	}
+}
+
+func TestEventLimits(t *testing.T) {
+	for _, test := range []struct {
+		limits                       limits
+		events, attributes           int
+		droppedEvents, droppedOfThem uint32
+	}{
+		{limits{-1, -1, -1, -1}, 1, 2, 0, 0},
+		{limits{-1, -1, 1, 1}, 1, 1, 0, 1},
+		{limits{-1, -1, 128, 0}, 1, 0, 0, 2},
+		{limits{-1, -1, 0, 128}, 0, 0, 1, 0},
+	} {
+		s := newEncoder("", test.limits).span(failed())
+		if len(s.GetEvents()) != test.events || s.GetDroppedEventsCount() != test.droppedEvents {
+			t.Errorf("%+v: %d events, %d dropped", test.limits, len(s.GetEvents()), s.GetDroppedEventsCount())
+		}
+		for _, e := range s.GetEvents() {
+			if len(e.GetAttributes()) != test.attributes || e.GetDroppedAttributesCount() != test.droppedOfThem {
+				t.Errorf("%+v: event %v", test.limits, e)
+			}
+		}
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package exporter sends spans out of uspan, as OTLP over gRPC or as lines of
-// OTLP JSON. It is the end of the flow: it knows spans, and nothing of the
+// Package exporter sends spans out of uspan, as OTLP over gRPC or HTTP, or as
+// lines of OTLP JSON. It is the end of the flow: it knows spans, and nothing of the
 // kernel, executables or targets that they come from.
 //
 // Everything that takes spans has the method Export, which may be called from
