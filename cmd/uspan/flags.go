@@ -32,7 +32,7 @@ func (f *flags) add(set *pflag.FlagSet) {
 		"trace functions whose name matches `PATTERN`: a glob, /re/, or !PATTERN to take away; repeatable "+
 			"(default: the main module's own packages)")
 	set.StringArrayVarP(&f.outputs, "output", "o", nil,
-		"where spans go, `KIND[=WHERE]`: otlp[=URL], tree, json[=FILE]; repeatable "+
+		"where spans go, `KIND[=WHERE]`: otlp[=URL] (over HTTP to a path or port 4318, else gRPC), tree, json[=FILE]; repeatable "+
 			"(default: otlp where OTEL_EXPORTER_OTLP_ENDPOINT is set, else tree)")
 	set.StringVar(&f.capture, "capture", "auto", "capture arguments and results: `auto|none`")
 	set.DurationVar(&f.duration, "for", 0, "detach and flush after this `DURATION`")

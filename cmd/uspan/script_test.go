@@ -39,7 +39,8 @@ import (
 //	thread NAME PID            NAME is the id of a thread that is no process
 //	spans FILE                 prints what -o json has written: a line a span, its
 //	                           name, service, process id and arguments
-//	received                   prints in the same way what $OTLP has got
+//	received                   prints in the same way what $OTLP has got, and
+//	received http              what $OTLP_HTTP has
 func TestScript(t *testing.T) {
 	forAll(t)
 	empty := "-- go.mod --\nmodule m\ngo 1.21\n-- main.go --\npackage main\nfunc main() {}\n"
@@ -71,6 +72,9 @@ func TestScript(t *testing.T) {
 			receiver := otlptest.Start(test)
 			env.Values[receiverKey{}] = receiver
 			env.Setenv("OTLP", receiver.Endpoint())
+			web := otlptest.Config{HTTP: true}.Start(test)
+			env.Values[webReceiverKey{}] = web
+			env.Setenv("OTLP_HTTP", web.Base())
 			env.Values[processesKey{}] = make(map[string]*process)
 			return os.Chmod(filepath.Dir(env.WorkDir), 0o755)
 		},
@@ -91,9 +95,10 @@ func TestScript(t *testing.T) {
 
 // Keys of what the commands of a script share.
 type (
-	testKey      struct{}
-	receiverKey  struct{}
-	processesKey struct{}
+	testKey        struct{}
+	receiverKey    struct{}
+	webReceiverKey struct{}
+	processesKey   struct{}
 )
 
 func buildID(t *testing.T, path string) string {
@@ -191,8 +196,12 @@ func spans(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-func received(ts *testscript.TestScript, _ bool, _ []string) {
-	for _, span := range ts.Value(receiverKey{}).(*otlptest.Receiver).Spans() {
+func received(ts *testscript.TestScript, _ bool, args []string) {
+	var key any = receiverKey{}
+	if len(args) > 0 {
+		key = webReceiverKey{}
+	}
+	for _, span := range ts.Value(key).(*otlptest.Receiver).Spans() {
 		printSpan(ts.Stdout(), span.Name, span.Resource, span.Attributes)
 	}
 }
