@@ -4,20 +4,13 @@
 package jaegertest
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
-	"time"
-)
 
-// startTimeout bounds how long Jaeger may take until it answers queries.
-const startTimeout = 30 * time.Second
+	"github.com/uspan/uspan/internal/realserver"
+)
 
 // Jaeger is a running Jaeger that keeps traces in memory and ends with its test.
 type Jaeger struct {
@@ -30,58 +23,21 @@ type Jaeger struct {
 func Start(t testing.TB) *Jaeger {
 	t.Helper()
 	executable := Build(t)
-	ports := freePorts(t, 3)
+	ports := realserver.FreeAddresses(t, 3)
 	config := filepath.Join(t.TempDir(), "jaeger.yaml")
 	if err := os.WriteFile(config, []byte(configuration(ports)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-
-	var log bytes.Buffer
-	cmd := exec.Command(executable, "--config", config)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait() // that it ended is the news; why is in its log
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-		if t.Failed() {
-			t.Logf("Jaeger's log:\n%s", log.String())
-		}
-	})
-
 	j := &Jaeger{
 		OTLPEndpoint: "http://" + ports[0],
 		Client:       Client{URL: "http://" + ports[1]},
 	}
-	if err := j.awaitReady(ended); err != nil {
-		t.Fatal(err)
-	}
-	return j
-}
-
-// awaitReady polls: Jaeger has no other way to say that its ports are open.
-func (j *Jaeger) awaitReady(ended <-chan struct{}) error {
-	deadline := time.After(startTimeout)
-	for {
+	ready := func() error {
 		_, err := j.Services()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ended:
-			return errors.New("start jaeger: it ended before it was ready")
-		case <-deadline:
-			return fmt.Errorf("start jaeger: not ready after %v: %w", startTimeout, err)
-		case <-time.After(20 * time.Millisecond):
-		}
+		return err
 	}
+	realserver.Start(t, ready, executable, "--config", config)
+	return j
 }
 
 // configuration is the smallest that takes OTLP at the first address and
@@ -119,19 +75,4 @@ exporters:
   jaeger_storage_exporter:
     trace_storage: memory
 `, addresses[0], addresses[1], addresses[2])
-}
-
-// freePorts are n loopback addresses that nobody listened on just now.
-func freePorts(t testing.TB, n int) []string {
-	t.Helper()
-	addresses := make([]string, n)
-	for i := range addresses {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close() // held until all are chosen, so that they differ
-		addresses[i] = listener.Addr().String()
-	}
-	return addresses
 }
