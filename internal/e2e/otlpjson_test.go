@@ -9,24 +9,29 @@ import (
 	"testing"
 	"time"
 
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
 	"github.com/uspan/uspan/internal/jaegertest"
+	"github.com/uspan/uspan/internal/otlptest"
 )
 
 // The parts of OTLP's JSON that a span of uspan has. Written down here rather
 // than taken from the library that wrote it, which would read its own mistakes.
 type (
-	tracesData struct {
-		ResourceSpans []struct {
-			Resource   struct{ Attributes []attribute }
-			ScopeSpans []struct {
-				Scope struct{ Name, Version string }
-				Spans []otlpSpan
-			}
-		}
+	resourceSpans struct {
+		Resource   struct{ Attributes []attribute }
+		SchemaURL  string
+		ScopeSpans []scopeSpans
+	}
+	scopeSpans struct {
+		Scope     struct{ Name, Version string }
+		SchemaURL string
+		Spans     []otlpSpan
 	}
 	otlpSpan struct {
 		TraceID, SpanID, ParentSpanID, Name string
 		Kind                                int
+		Flags, DroppedAttributesCount       uint32
 		StartTimeUnixNano, EndTimeUnixNano  string
 		Attributes                          []attribute
 		Events                              []struct {
@@ -54,31 +59,75 @@ type (
 // readSpans reads a file of OTLP JSON lines, as Jaeger would tell its spans.
 func readSpans(t *testing.T, path string) []jaegertest.Span {
 	t.Helper()
+	var spans []jaegertest.Span
+	eachSpan(t, path, func(r resourceSpans, scope scopeSpans, s otlpSpan) {
+		span := s.jaeger(t)
+		span.Process = texts(t, r.Resource.Attributes)
+		delete(span.Process, "service.name") // has a field of its own there
+		span.Tags["otel.scope.name"] = scope.Scope.Name
+		span.Tags["otel.scope.version"] = scope.Scope.Version
+		spans = append(spans, span)
+	})
+	return spans
+}
+
+// readExactly reads the same, as it has to arrive over OTLP.
+func readExactly(t *testing.T, path string) []otlptest.Span {
+	t.Helper()
+	var spans []otlptest.Span
+	eachSpan(t, path, func(r resourceSpans, scope scopeSpans, s otlpSpan) {
+		span := s.exact(t)
+		span.Resource, span.ResourceSchemaURL = values(t, r.Resource.Attributes), r.SchemaURL
+		span.Scope, span.ScopeVersion, span.SchemaURL = scope.Scope.Name, scope.Scope.Version, scope.SchemaURL
+		spans = append(spans, span)
+	})
+	return spans
+}
+
+func eachSpan(t *testing.T, path string, do func(resourceSpans, scopeSpans, otlpSpan)) {
+	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var spans []jaegertest.Span
 	for line := range bytes.Lines(text) {
-		var data tracesData
+		var data struct{ ResourceSpans []resourceSpans }
 		if err := json.Unmarshal(line, &data); err != nil {
 			t.Fatalf("%s: %v\n%s", path, err, line)
 		}
 		for _, r := range data.ResourceSpans {
-			resource := values(t, r.Resource.Attributes)
-			delete(resource, "service.name") // has a field of its own there
-			for _, s := range r.ScopeSpans {
-				for _, span := range s.Spans {
-					converted := span.jaeger(t)
-					converted.Process = resource
-					converted.Tags["otel.scope.name"] = s.Scope.Name
-					converted.Tags["otel.scope.version"] = s.Scope.Version
-					spans = append(spans, converted)
+			for _, scope := range r.ScopeSpans {
+				for _, span := range scope.Spans {
+					do(r, scope, span)
 				}
 			}
 		}
 	}
-	return spans
+}
+
+// exact is the span without what it is part of.
+func (s otlpSpan) exact(t *testing.T) otlptest.Span {
+	t.Helper()
+	span := otlptest.Span{
+		Name:              s.Name,
+		TraceID:           s.TraceID,
+		ID:                s.SpanID,
+		Parent:            s.ParentSpanID,
+		Start:             nanoseconds(t, s.StartTimeUnixNano),
+		End:               nanoseconds(t, s.EndTimeUnixNano),
+		Kind:              tracepb.Span_SpanKind(s.Kind),
+		Flags:             s.Flags,
+		Attributes:        values(t, s.Attributes),
+		DroppedAttributes: s.DroppedAttributesCount,
+		Status:            tracepb.Status_StatusCode(s.Status.Code),
+		StatusMessage:     s.Status.Message,
+	}
+	for _, e := range s.Events {
+		span.Events = append(span.Events, otlptest.Event{
+			Name: e.Name, Time: nanoseconds(t, e.TimeUnixNano), Attributes: values(t, e.Attributes),
+		})
+	}
+	return span
 }
 
 // jaeger is the span as OpenTelemetry's specification of its transformation to
@@ -93,7 +142,7 @@ func (s otlpSpan) jaeger(t *testing.T) jaegertest.Span {
 		Name:     s.Name,
 		Start:    start.Truncate(time.Microsecond),
 		Duration: end.Sub(start).Truncate(time.Microsecond),
-		Tags:     values(t, s.Attributes),
+		Tags:     texts(t, s.Attributes),
 	}
 	if kinds := []string{"", "internal", "server", "client", "producer", "consumer"}; s.Kind > 0 {
 		span.Tags["span.kind"] = kinds[s.Kind]
@@ -110,7 +159,7 @@ func (s otlpSpan) jaeger(t *testing.T) jaegertest.Span {
 		span.Tags["otel.status_description"] = s.Status.Message
 	}
 	for _, e := range s.Events {
-		fields := values(t, e.Attributes)
+		fields := texts(t, e.Attributes)
 		fields["event"] = e.Name
 		at := nanoseconds(t, e.TimeUnixNano).Truncate(time.Microsecond)
 		span.Events = append(span.Events, jaegertest.Event{Time: at, Fields: fields})
@@ -135,14 +184,23 @@ func values(t *testing.T, attributes []attribute) map[string]any {
 		if err != nil {
 			t.Fatalf("attribute %s: %v", a.Key, err)
 		}
+		values[a.Key] = value
+	}
+	return values
+}
+
+// texts are values with arrays as text in JSON.
+func texts(t *testing.T, attributes []attribute) map[string]any {
+	t.Helper()
+	values := values(t, attributes)
+	for key, value := range values {
 		if array, ok := value.([]any); ok {
 			text, err := json.Marshal(array)
 			if err != nil {
-				t.Fatalf("attribute %s: %v", a.Key, err)
+				t.Fatalf("attribute %s: %v", key, err)
 			}
-			value = string(text)
+			values[key] = string(text)
 		}
-		values[a.Key] = value
 	}
 	return values
 }
