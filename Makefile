@@ -17,7 +17,7 @@ build: go ## Build bin/uspan and bin/fibonacci
 demo: build ## Trace examples/fibonacci in this terminal, for some 20 s
 	$(SUDO) bin/uspan run -- bin/fibonacci -n 45
 
-test: go ## Run all tests (as root; the first time Jaeger is built, which takes minutes)
+test: go ## Run all tests (as root; the first time a Jaeger and a Collector are built, which takes minutes)
 	go test -timeout $(TIMEOUT) $(if $(SUDO),-exec "$(subst ",',$(SUDO))") ./...
 
 test-short: go ## Run the tests that need no root and take seconds
