@@ -5,8 +5,7 @@ package otlptest
 import (
 	"context"
 	"crypto/tls"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -122,7 +121,7 @@ func (r *Receiver) server() (serve func(net.Listener) error, stop func()) {
 		return server.Serve, server.Stop
 	}
 	// What clients do wrong is for them to say.
-	server := &http.Server{Handler: r, TLSConfig: r.config.TLS.Clone(), ErrorLog: log.New(io.Discard, "", 0)}
+	server := &http.Server{Handler: r, TLSConfig: r.config.TLS.Clone(), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	serve = server.Serve
 	if r.config.TLS != nil {
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
