@@ -80,13 +80,22 @@ func (b *Body) distrust(end uint64) {
 
 // decodeOne decodes the instruction that code begins with.
 func decodeOne(code []byte, addr uint64) (Instruction, bool) {
+	in, ok := frequent(code, addr)
+	if !ok {
+		in, ok = decodeAny(code, addr)
+	}
+	if ok {
+		in.Emulated, in.Refused = uprobe(in.Bytes, in.Kind == Nop)
+	}
+	return in, ok
+}
+
+func decodeAny(code []byte, addr uint64) (Instruction, bool) {
 	if length, ok := extendedLength(code); ok {
 		if length == 0 {
 			return Instruction{}, false
 		}
-		in := Instruction{Addr: addr, Bytes: code[:length:length]}
-		in.Emulated, in.Refused = uprobe(in.Bytes, false)
-		return in, true
+		return Instruction{Addr: addr, Bytes: code[:length:length]}, true
 	}
 	inst, err := x86asm.Decode(code, 64)
 	if err != nil || inst.Op == 0 || inst.Len <= 0 || inst.Len > len(code) {
@@ -97,7 +106,6 @@ func decodeOne(code []byte, addr uint64) (Instruction, bool) {
 	if in.Kind == Plain && len(in.Bytes) == 1 && in.Bytes[0] == 0x55 {
 		in.Kind = PushFrame
 	}
-	in.Emulated, in.Refused = uprobe(in.Bytes, in.Kind == Nop)
 	return in, true
 }
 
