@@ -9,24 +9,37 @@ import (
 
 // Body decodes the code of fn.
 func (f *File) Body(fn *Function) (*Body, error) {
+	body := &Body{}
+	return body, f.Decode(fn, body)
+}
+
+// Decode decodes the code of fn into body, whose memory it uses again. The bytes
+// of the instructions must not be modified, and keep more in memory than
+// themselves.
+func (f *File) Decode(fn *Function, body *Body) error {
 	if fn.End < fn.Entry {
-		return nil, fmt.Errorf("decode %s: it ends before it begins", fn.Symbol)
+		return fmt.Errorf("decode %s: it ends before it begins", fn.Symbol)
 	}
-	code, err := f.readAlloc(fn.Entry, fn.End-fn.Entry)
+	code, err := f.view(fn.Entry, fn.End-fn.Entry)
 	if err != nil {
-		return nil, fmt.Errorf("decode %s: %w", fn.Symbol, err)
+		return fmt.Errorf("decode %s: %w", fn.Symbol, err)
 	}
 	if f.Arch == ARM64 {
-		return decodeARM64(code, fn.Entry), nil
+		*body = *decodeARM64(code, fn.Entry)
+		return nil
 	}
-	return decode(code, fn.Entry), nil
+	body.decode(code, fn.Entry)
+	return nil
 }
 
 // decode decodes amd64 code until the end or until the first byte that it does
 // not know.
-func decode(code []byte, addr uint64) *Body {
+func (body *Body) decode(code []byte, addr uint64) {
 	const int3 = 0xcc
-	body := &Body{Instructions: make([]Instruction, 0, len(code)/4+1)}
+	*body = Body{Instructions: body.Instructions[:0]}
+	if cap(body.Instructions) == 0 {
+		body.Instructions = make([]Instruction, 0, len(code)/4+16)
+	}
 	end := addr + uint64(len(code))
 	for len(code) > 0 {
 		in, ok := decodeOne(code, addr)
@@ -48,33 +61,32 @@ func decode(code []byte, addr uint64) *Body {
 		}
 		body.Instructions = body.Instructions[:last+1]
 	}
-	return body
 }
 
 // distrust takes back what cannot be right: where a jump leads into the middle
 // of an instruction, or to a constant, one of the two was not decoded as the
 // processor does.
-func (b *Body) distrust(end uint64) {
-	if len(b.Instructions) == 0 {
+func (body *Body) distrust(end uint64) {
+	if len(body.Instructions) == 0 {
 		return
 	}
-	entry, first := b.Instructions[0].Addr, len(b.Instructions)
-	for _, in := range b.Instructions {
+	entry, first := body.Instructions[0].Addr, len(body.Instructions)
+	for _, in := range body.Instructions {
 		if first == 0 {
 			break
 		}
 		if in.Kind != Jump && in.Kind != CondJump || in.Target < entry || in.Target >= end {
 			continue
 		}
-		i := sort.Search(first, func(i int) bool { return b.Instructions[i].Addr > in.Target }) - 1
-		at := b.Instructions[i]
+		i := sort.Search(first, func(i int) bool { return body.Instructions[i].Addr > in.Target }) - 1
+		at := body.Instructions[i]
 		if at.Addr != in.Target && in.Target-at.Addr < uint64(len(at.Bytes)) || at.Kind == Data {
 			first = i
 		}
 	}
-	if first < len(b.Instructions) {
-		b.Undecoded = b.Instructions[first].Addr
-		b.Instructions = b.Instructions[:first]
+	if first < len(body.Instructions) {
+		body.Undecoded = body.Instructions[first].Addr
+		body.Instructions = body.Instructions[:first]
 	}
 }
 

@@ -188,3 +188,9 @@ func TestDecodeStopsAtWhatItDoesNotKnow(t *testing.T) {
 		t.Errorf("%+v", body)
 	}
 }
+
+func decode(code []byte, addr uint64) *Body {
+	body := &Body{}
+	body.decode(code, addr)
+	return body
+}

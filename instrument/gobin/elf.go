@@ -88,6 +88,23 @@ func (f *File) readOffset(p []byte, offset uint64) error {
 	return fmt.Errorf("read %d bytes at offset %#x: %w", len(p), offset, err)
 }
 
+// view returns n bytes at addr, which must not be modified.
+func (f *File) view(addr, n uint64) ([]byte, error) {
+	s, ok := f.segment(addr)
+	if !ok || n > s.size-(addr-s.addr) || n > uint64(f.size) {
+		return nil, fmt.Errorf("read %d bytes at %#x: not in the file", n, addr)
+	}
+	offset := s.offset + (addr - s.addr)
+	if offset > uint64(f.size) || n > uint64(f.size)-offset {
+		return nil, fmt.Errorf("read %d bytes at offset %#x: the file ends at %#x", n, offset, f.size)
+	}
+	p, err := f.blocks.Range(int64(offset), int(n))
+	if err != nil {
+		return nil, fmt.Errorf("read %d bytes at offset %#x: %w", n, offset, err)
+	}
+	return p, nil
+}
+
 // readAlloc reads n bytes at addr into new memory, which is never more than the
 // file has.
 func (f *File) readAlloc(addr, n uint64) ([]byte, error) {

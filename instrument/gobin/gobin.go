@@ -48,6 +48,7 @@ type File struct {
 
 	elf      *elf.File
 	reader   io.ReaderAt
+	blocks   *Blocks
 	size     int64     // of the file, in bytes
 	closer   io.Closer // nil where the caller owns the reader
 	minor    int       // of the Go version: 26 in go1.26.8
@@ -56,6 +57,7 @@ type File struct {
 	funcs    []Function
 	module   lazy[moduledata]
 	debug    lazy[*debugInfo]
+	files    fileNames
 	closed   sync.Once
 }
 

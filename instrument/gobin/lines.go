@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"sync"
 )
 
 // A record is a runtime._func, read when it is needed.
@@ -26,7 +27,7 @@ func (f *File) record(fn *Function) (record, error) {
 	if fn.record == 0 || at >= f.table.records.end {
 		return record{}, fmt.Errorf("%s is not a function of %s", fn.Symbol, f.Path)
 	}
-	p, err := f.readAlloc(at, min(most, f.table.records.end-at))
+	p, err := f.view(at, min(most, f.table.records.end-at))
 	if err != nil {
 		return record{}, err
 	}
@@ -70,7 +71,7 @@ func (f *File) runs(fn *Function, offset uint32) ([]run, error) {
 	most := min(f.table.values.size()-uint64(offset), 10*(fn.End-fn.Entry)+1)
 	chunk := min(most, 512)
 	for {
-		p, err := f.readAlloc(f.table.values.start+uint64(offset), chunk)
+		p, err := f.view(f.table.values.start+uint64(offset), chunk)
 		if err != nil {
 			return nil, err
 		}
@@ -86,6 +87,7 @@ func (f *File) runs(fn *Function, offset uint32) ([]run, error) {
 
 func decodeRuns(p []byte, fn *Function, quantum uint64) (runs []run, ok bool) {
 	addr, value := fn.Entry, int32(-1)
+	runs = make([]run, 0, 16)
 	for first := true; addr < fn.End; first = false {
 		delta, n := binary.Uvarint(p)
 		if n <= 0 || delta > 1<<32-1 {
@@ -164,14 +166,35 @@ func firstOf(runs []run, entry uint64, value int32) (uint64, bool) {
 	return addr, false
 }
 
+// fileNames are the names that were read, by the offset in table.units:
+// functions of one package share a few.
+type fileNames struct {
+	mu    sync.Mutex
+	names map[uint64]string
+}
+
 // fileName is the file of that index in a compilation unit.
 func (f *File) fileName(unit uint32, index int32) string {
-	const maxPath = 4096
 	slot := (uint64(unit) + uint64(uint32(index))) * 4
 	if index < 0 || slot+4 > f.table.units.size() {
 		return ""
 	}
-	p, err := f.readAlloc(f.table.units.start+slot, 4)
+	f.files.mu.Lock()
+	defer f.files.mu.Unlock()
+	name, known := f.files.names[slot]
+	if !known {
+		if f.files.names == nil {
+			f.files.names = make(map[uint64]string)
+		}
+		name = f.readFileName(slot)
+		f.files.names[slot] = name
+	}
+	return name
+}
+
+func (f *File) readFileName(slot uint64) string {
+	const maxPath = 4096
+	p, err := f.view(f.table.units.start+slot, 4)
 	if err != nil {
 		return ""
 	}
@@ -179,7 +202,7 @@ func (f *File) fileName(unit uint32, index int32) string {
 	if offset >= f.table.files.size() {
 		return ""
 	}
-	p, err = f.readAlloc(f.table.files.start+offset, min(maxPath, f.table.files.size()-offset))
+	p, err = f.view(f.table.files.start+offset, min(maxPath, f.table.files.size()-offset))
 	if err != nil {
 		return ""
 	}
@@ -190,22 +213,37 @@ func (f *File) fileName(unit uint32, index int32) string {
 	return string(name)
 }
 
-// StackDelta returns how many bytes the stack pointer at addr is below where it
-// was at fn's entry, where it points at the return address: the pc-sp table.
-// False where the table does not say, as for SPWrite functions.
-func (f *File) StackDelta(fn *Function, addr uint64) (int32, bool) {
+// A Stack is where the stack pointer is in a function: its pc-sp table.
+type Stack struct{ runs []run }
+
+// Stack reads the pc-sp table of fn. It is empty where there is none, as for
+// SPWrite functions.
+func (f *File) Stack(fn *Function) Stack {
 	if fn.SPWrite {
-		return 0, false
+		return Stack{}
 	}
 	r, err := f.record(fn)
 	if err != nil {
-		return 0, false
+		return Stack{}
 	}
 	runs, err := f.runs(fn, r.spTable)
-	if err != nil || addr < fn.Entry {
+	if err != nil {
+		return Stack{}
+	}
+	return Stack{runs}
+}
+
+// Delta returns how many bytes the stack pointer at addr, which is in the
+// function, is below where it was at the entry, where it points at the return
+// address. False where the table does not say.
+func (s Stack) Delta(addr uint64) (int32, bool) { return at(s.runs, addr) }
+
+// StackDelta is Stack.Delta for one address of fn.
+func (f *File) StackDelta(fn *Function, addr uint64) (int32, bool) {
+	if addr < fn.Entry {
 		return 0, false
 	}
-	return at(runs, addr)
+	return f.Stack(fn).Delta(addr)
 }
 
 // ArgsSize returns the size in bytes of fn's argument area: arguments and

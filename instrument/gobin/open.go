@@ -45,6 +45,7 @@ func Open(path string) (*File, error) {
 // in use, and is not closed by it. path serves messages only.
 func NewFile(r io.ReaderAt, path string) (*File, error) {
 	f := &File{Path: path, reader: r, size: sizeOf(r)}
+	f.blocks = NewBlocks(r, f.size)
 	if err := f.identify(); err != nil {
 		return nil, err
 	}

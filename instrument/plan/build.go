@@ -21,10 +21,12 @@ const defaultStringBytes = 128
 // It reads the code of chosen functions only, on all processors, and the
 // signatures only where the rules ask for values.
 func Build(f *gobin.File, rules Rules) (*Plan, error) {
-	rt, err := f.Runtime()
-	if err != nil {
-		return nil, fmt.Errorf("plan %s: %w", f.Path, err)
-	}
+	// It may have to decompress the DWARF, which takes as long as all the rest.
+	var rt gobin.Runtime
+	var rtErr error
+	var reading sync.WaitGroup
+	reading.Go(func() { rt, rtErr = f.Runtime() })
+	defer reading.Wait()
 	functions := f.Functions()
 	sel, err := choose(functions, f.Info, rules.Patterns)
 	if err != nil {
@@ -32,13 +34,17 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	}
 	b := builder{
 		file: f, arch: architectureOf(f), functions: functions, sel: sel, rules: rules,
-		plan:       &Plan{File: f, Runtime: rt, Omitted: sel.omitted, StringBytes: rules.StringBytes},
+		plan:       &Plan{File: f, Omitted: sel.omitted, StringBytes: rules.StringBytes},
 		placements: make(map[int]*placement, len(sel.chosen)),
 	}
 	if b.plan.StringBytes <= 0 {
 		b.plan.StringBytes = defaultStringBytes
 	}
 	b.placeAll()
+	if reading.Wait(); rtErr != nil {
+		return nil, fmt.Errorf("plan %s: %w", f.Path, rtErr)
+	}
+	b.plan.Runtime = rt
 	b.leaveOut()
 	if err := b.check(); err != nil {
 		return nil, err
@@ -71,12 +77,13 @@ func (b *builder) placeAll() {
 	var workers sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(placed)) {
 		workers.Go(func() {
+			var body gobin.Body
 			for {
 				n := int(next.Add(1)) - 1
 				if n >= len(placed) {
 					return
 				}
-				placed[n] = b.placeOne(&b.functions[b.sel.chosen[n]], forks)
+				placed[n] = b.placeOne(&b.functions[b.sel.chosen[n]], &body, forks)
 			}
 		})
 	}
@@ -86,15 +93,15 @@ func (b *builder) placeAll() {
 	}
 }
 
-func (b *builder) placeOne(fn *gobin.Function, forks map[uint64]bool) placement {
+// placeOne places the probes of one function; body is memory to decode it in.
+func (b *builder) placeOne(fn *gobin.Function, body *gobin.Body, forks map[uint64]bool) placement {
 	if reason := refuseName(fn); reason != "" {
 		return placement{reason: reason}
 	}
-	body, err := b.file.Body(fn)
-	if err != nil {
+	if err := b.file.Decode(fn, body); err != nil {
 		return refused("its code cannot be read: %v", err)
 	}
-	p := b.arch.place(fn, body, forks, func(addr uint64) (int32, bool) { return b.file.StackDelta(fn, addr) })
+	p := b.arch.place(fn, body, forks, b.file.Stack(fn).Delta)
 	for _, sites := range [][]Site{p.entries, p.exits} {
 		for i := range sites {
 			s := &sites[i]

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -79,7 +80,7 @@ func (a *architecture) place(fn *gobin.Function, body *gobin.Body, forks map[uin
 func (a *architecture) siteAt(fn *gobin.Function, in *gobin.Instruction) Site {
 	return Site{
 		Addr:     in.Addr,
-		Bytes:    in.Bytes,
+		Bytes:    bytes.Clone(in.Bytes), // not the whole function's
 		Kind:     in.Kind,
 		Emulated: in.Emulated,
 		ThreadG:  a.looseG && (fn.Assembly || fn.Wrapper),
