@@ -28,9 +28,28 @@ type Options struct {
 	StringBytes int
 	// RingBytes is the size of the ring buffer; a power of two. 0: 8 MiB.
 	RingBytes int
-	// Frames and Goroutines bound the open calls, and the goroutines that have
-	// some, at any moment. 0: 262,144 and 65,536.
-	Frames, Goroutines int
+	// OpenCalls bounds the calls that are open at any moment, of all goroutines.
+	// 0: MaxOpenCalls.
+	OpenCalls int
+}
+
+// Bounds of Options.OpenCalls.
+const (
+	MinOpenCalls = 1 << 10
+	MaxOpenCalls = 1 << 18 // the default
+)
+
+func (o Options) withDefaults() Options {
+	if o.StringBytes == 0 {
+		o.StringBytes = 128
+	}
+	if o.RingBytes == 0 {
+		o.RingBytes = 8 << 20
+	}
+	if o.OpenCalls == 0 {
+		o.OpenCalls = MaxOpenCalls
+	}
+	return o
 }
 
 // A Session is a set of plans in the kernel. Its methods may be called from one
@@ -63,18 +82,7 @@ func Fits(p *plan.Plan) error {
 // attached yet. The function of an event is an index into the functions of all
 // plans, in order.
 func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
-	if options.StringBytes == 0 {
-		options.StringBytes = 128
-	}
-	if options.RingBytes == 0 {
-		options.RingBytes = 8 << 20
-	}
-	if options.Frames == 0 {
-		options.Frames = 1 << 18
-	}
-	if options.Goroutines == 0 {
-		options.Goroutines = 1 << 16
-	}
+	options = options.withDefaults()
 	tables := newTables(plans, options)
 	spec, err := bpf.Spec()
 	if err != nil {
@@ -156,7 +164,10 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 	if len(pids) == 0 || !filtersProcesses() {
 		pids = everywhere
 	}
-	functions, skipped := verify(p, file)
+	functions, skipped, err := verify(p, file)
+	if err != nil {
+		return nil, err
+	}
 	a := attaching{
 		session: s,
 		plan:    index,

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"syscall"
 
@@ -12,35 +11,42 @@ import (
 	"github.com/cilium/ebpf/features"
 
 	"github.com/uspan/uspan/bpf"
+	"github.com/uspan/uspan/instrument/gobin"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/target"
 )
 
 // verify compares the bytes at every site with the planned instruction. A probe
 // in the middle of an instruction would corrupt the target.
-func verify(p *plan.Plan, file io.ReaderAt) (functions []int, skipped []plan.Skipped) {
+func verify(p *plan.Plan, file *os.File) (functions []int, skipped []plan.Skipped, err error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	// The plan's own blocks have what the file was when it was planned for.
+	blocks := gobin.NewBlocks(file, info.Size())
 	for i := range p.Functions {
 		f := &p.Functions[i]
-		if err := verifySites(file, f.Entries, f.Exits); err != nil {
+		if err := verifySites(blocks, f.Entries, f.Exits); err != nil {
 			skipped = append(skipped, plan.Skipped{Function: f.Function, Reason: err.Error()})
 			continue
 		}
 		functions = append(functions, i)
 	}
-	return functions, skipped
+	return functions, skipped, nil
 }
 
-func verifySites(file io.ReaderAt, sites ...[]plan.Site) error {
-	var have [16]byte
+func verifySites(file *gobin.Blocks, sites ...[]plan.Site) error {
 	for _, list := range sites {
-		for _, site := range list {
-			n, err := file.ReadAt(have[:len(site.Bytes)], int64(site.Offset))
-			if err != nil && !errors.Is(err, io.EOF) {
+		for i := range list {
+			site := &list[i]
+			have, err := file.Range(int64(site.Offset), len(site.Bytes))
+			if err != nil {
 				return fmt.Errorf("the code at %#x cannot be read: %w", site.Addr, err)
 			}
-			if !bytes.Equal(have[:n], site.Bytes) {
+			if !bytes.Equal(have, site.Bytes) {
 				return fmt.Errorf("the code at %#x is not what was planned for: % x, not % x",
-					site.Addr, have[:n], site.Bytes)
+					site.Addr, have, site.Bytes)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/uspan/uspan/bpf"
 	"github.com/uspan/uspan/instrument/plan"
@@ -21,6 +22,14 @@ type tables struct {
 // maxValues bounds the captured values of one event, in bytes: what does not
 // fit is said in the span.
 const maxValues = 16 << 10
+
+// bytesOfValues is how much memory there is for the captured values of open
+// calls: as many bytes for each of Options.OpenCalls. elementBytes is what an
+// element takes beside its value.
+const (
+	bytesOfValues = 256
+	elementBytes  = 48 + 16 + 8
+)
 
 // maxProcesses bounds the processes that are known at any moment.
 const maxProcesses = 16384
@@ -88,47 +97,66 @@ func (t *tables) configure(spec *ebpf.CollectionSpec, options Options) error {
 			return err
 		}
 	}
-	for name, entries := range map[string]int{
-		"goroutines": options.Goroutines,
-		"frames":     options.Frames,
-		"processes":  maxProcesses,
-		"binaries":   t.binaries,
-		"functions":  max(len(t.functions), 1),
-		"captures":   max(len(t.captures), 1),
-		"events":     options.RingBytes,
-	} {
-		spec.Maps[name].MaxEntries = uint32(entries)
-	}
 	for _, program := range spec.Programs {
 		// Any but 0: for that the library reads /proc/self/mem, which a program
 		// with file capabilities may not, and no kernel has looked at it since 5.0.
 		program.KernelVersion = 1
 	}
-	for _, name := range []string{"values", "empty_values"} {
-		spec.Maps[name].ValueSize = uint32(bpf.ValuesBytes + t.valuesBytes)
-	}
-	if len(t.captures) > 0 {
-		spec.Maps["values"].MaxEntries = uint32(options.Frames)
-	}
+	t.size(spec, options)
 	return nil
+}
+
+// size sets the sizes of the maps. What is of an open call is allocated when the
+// call begins, from lists of the kernel that are filled beforehand for each
+// processor (kernel/bpf/memalloc.c): most programs have far fewer open calls
+// than there is room for. A call costs the same as with everything allocated in
+// advance.
+func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
+	value := uint32(bpf.ValuesBytes + t.valuesBytes)
+	spec.Maps["values"].ValueSize = value
+	spec.Maps["empty_values"].ValueSize = value
+	values := 1
+	if len(t.captures) > 0 {
+		// Where events can be very large, the bound is on the memory.
+		values = max(min(options.OpenCalls, options.OpenCalls*bytesOfValues/int(slab(uint64(value)+elementBytes))), 1)
+	}
+	for name, entries := range map[string]int{
+		"goroutines":   options.OpenCalls,
+		"frames":       options.OpenCalls,
+		"values":       values,
+		"processes":    maxProcesses,
+		"binaries":     t.binaries,
+		"functions":    max(len(t.functions), 1),
+		"captures":     max(len(t.captures), 1),
+		"events":       options.RingBytes,
+		"empty_values": 1,
+	} {
+		spec.Maps[name].MaxEntries = uint32(entries)
+	}
+	for _, name := range []string{"goroutines", "frames", "values", "processes"} {
+		spec.Maps[name].Flags |= unix.BPF_F_NO_PREALLOC
+	}
 }
 
 // write fills the tables in the kernel.
 func (t *tables) write(objects *bpf.Objects) error {
-	for i, function := range t.functions {
-		if function.Args+function.Results == 0 {
-			continue
-		}
-		if err := objects.Functions.Put(uint32(i), function); err != nil {
-			return err
-		}
+	if err := writeArray(objects.Functions, t.functions); err != nil {
+		return err
 	}
-	for i, capture := range t.captures {
-		if err := objects.Captures.Put(uint32(i), capture); err != nil {
-			return err
-		}
+	return writeArray(objects.Captures, t.captures)
+}
+
+// writeArray writes an array in one system call.
+func writeArray[T any](array *ebpf.Map, values []T) error {
+	if len(values) == 0 {
+		return nil
 	}
-	return nil
+	keys := make([]uint32, len(values))
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	_, err := array.BatchUpdate(keys, values, nil)
+	return err
 }
 
 func binaryOf(p *plan.Plan, every bool) bpf.Binary {
