@@ -41,6 +41,9 @@ func (f *File) HasDWARF() bool {
 	return ok
 }
 
+// debugSections are the sections that are read: what describes functions and types.
+var debugSections = [...]string{"abbrev", "info", "str", "ranges", "addr", "line_str", "rnglists", "str_offsets"}
+
 // dwarf reads the DWARF sections and the extent of every unit, once.
 func (f *File) dwarf() (*debugInfo, error) {
 	return f.debug.load(f.readDWARF)
@@ -51,7 +54,7 @@ func (f *File) readDWARF() (*debugInfo, error) {
 		return nil, ErrNoDWARF
 	}
 	sections := map[string][]byte{}
-	for _, name := range []string{"abbrev", "info", "str", "ranges", "addr", "line_str", "rnglists", "str_offsets"} {
+	for _, name := range debugSections {
 		data, err := f.readDebugSection(name)
 		if err != nil {
 			return nil, fmt.Errorf("read the DWARF of %s: section %s: %w", f.Path, name, err)

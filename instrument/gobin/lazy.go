@@ -14,3 +14,10 @@ func (l *lazy[T]) load(read func() (T, error)) (T, error) {
 	l.once.Do(func() { l.value, l.err = read() })
 	return l.value, l.err
 }
+
+// release forgets the value; whoever asks for it from now on gets the error.
+func (l *lazy[T]) release(err error) {
+	l.once.Do(func() {})
+	var none T
+	l.value, l.err = none, err
+}

@@ -69,6 +69,16 @@ func (f *File) Close() error {
 	return err
 }
 
+// Release frees what only the making of a plan needs, which is many times the
+// rest in a large executable: the functions and the DWARF. Afterwards there are
+// no Functions, and Signature fails.
+func (f *File) Release() {
+	f.funcs = nil
+	f.files = fileNames{}
+	f.blocks.Drop()
+	f.debug.release(errors.New("the DWARF was released"))
+}
+
 // identify reads the ELF headers, and says in plain words what the file is where
 // it is none that uspan can trace.
 func (f *File) identify() error {

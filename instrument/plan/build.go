@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -206,7 +207,7 @@ func (b *builder) finish() {
 		if !ok {
 			continue
 		}
-		fn := b.functions[i]
+		fn := detached(b.functions[i])
 		if p.reason != "" {
 			b.plan.Skipped = append(b.plan.Skipped, Skipped{Function: fn, Reason: p.reason})
 			continue
@@ -219,6 +220,19 @@ func (b *builder) finish() {
 		}
 		b.plan.Functions = append(b.plan.Functions, out)
 	}
+}
+
+// detached is a function that does not keep the names of all others in memory.
+func detached(fn gobin.Function) gobin.Function {
+	symbol := strings.Clone(fn.Symbol)
+	same := func(text string) string { // mostly the symbol or its beginning
+		if strings.HasPrefix(symbol, text) {
+			return symbol[:len(text)]
+		}
+		return strings.Clone(text)
+	}
+	fn.Symbol, fn.Name, fn.Package = symbol, same(fn.Name), same(fn.Package)
+	return fn
 }
 
 // restart adds the site where arguments are read that do not come through a
