@@ -3,6 +3,7 @@ package instrument
 import (
 	"time"
 
+	"github.com/uspan/uspan/instrument/attach"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/span"
 	"github.com/uspan/uspan/instrument/target"
@@ -34,6 +35,10 @@ type Config struct {
 	Live bool
 	// For bounds the time of tracing; 0: until the targets end.
 	For time.Duration
+	// OpenCalls bounds the calls that are open at any moment, of all targets: what
+	// the kernel side may take of memory. It lies between MinOpenCalls and
+	// MostOpenCalls. 0: DefaultOpenCalls, or as many as uspan's cgroup has memory for.
+	OpenCalls int
 	// Force attaches although the probes take much of the target's memory.
 	Force bool
 
@@ -41,3 +46,10 @@ type Config struct {
 	// begins; Log takes details, such as each function that is not traced.
 	Say, Log func(message string)
 }
+
+// Bounds of Config.OpenCalls.
+const (
+	MinOpenCalls     = attach.MinOpenCalls
+	DefaultOpenCalls = attach.DefaultOpenCalls
+	MostOpenCalls    = attach.MostOpenCalls
+)

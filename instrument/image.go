@@ -56,6 +56,9 @@ func openImage(file *os.File, path string, rules plan.Rules) (*image, error) {
 	if i.inode, err = target.StatInode(fmt.Sprintf("/proc/self/fd/%d", file.Fd())); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
+	if err := checkFootprint(file, path); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
 	if i.binary, err = gobin.NewFile(file, path); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -254,7 +257,7 @@ func Plan(w io.Writer, config Config) error {
 		_, writeErr := i.plan.WriteTo(w)
 		err = errors.Join(err, writeErr, i.close())
 	}
-	return err
+	return errors.Join(err, config.writeMemory(w, images))
 }
 
 // images opens what a configuration names, and starts nothing.

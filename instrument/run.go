@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -89,6 +88,7 @@ func (t *Trace) start() error {
 		return errors.New("uspan runs in a PID namespace of its own, where it cannot tell the processes " +
 			"that the kernel speaks of: start it in the host's (docker run --pid=host)")
 	}
+	budget := newBudget()
 	if err := t.open(); err != nil {
 		return err
 	}
@@ -97,6 +97,7 @@ func (t *Trace) start() error {
 			return err
 		}
 		t.plans = append(t.plans, i.plan)
+		i.binary.Release()
 		if i.every {
 			t.find(i)
 		}
@@ -104,12 +105,12 @@ func (t *Trace) start() error {
 			return err
 		}
 	}
+	options := t.config.options()
+	if err := budget.fit(t.plans, &options, t.config.Say); err != nil {
+		return err
+	}
 	var err error
-	t.session, err = attach.NewSession(t.plans, attach.Options{
-		Live:        t.config.Live,
-		StringBytes: t.config.Rules.StringBytes,
-	})
-	if err != nil {
+	if t.session, err = attach.NewSession(t.plans, options); err != nil {
 		return err
 	}
 	t.assembler = span.NewAssembler(t.plans)
@@ -125,6 +126,7 @@ func (t *Trace) start() error {
 		}
 		t.config.Say(t.ready(i, len(i.plan.Functions)-len(skipped)))
 		t.sayLeft(i, skipped)
+		i.plan.Skipped = nil // told; it can be longer than the plan
 	}
 	if t.command != nil {
 		if err := t.session.WatchSignals(); err != nil {
@@ -180,23 +182,6 @@ func (t *Trace) find(i *image) {
 			t.config.Log(err.Error())
 		}
 	}
-}
-
-// checkMemory refuses probes that take much of what a target may still use:
-// every text page with a probe becomes a page of its own in each process.
-func (t *Trace) checkMemory(i *image) error {
-	if t.config.Force {
-		return nil
-	}
-	need := uint64(i.plan.Pages(os.Getpagesize())) * uint64(os.Getpagesize())
-	for _, p := range i.processes {
-		left, limited := p.MemoryLeft()
-		if limited && need > left/10 {
-			return fmt.Errorf("process %d: the probes need %d KiB of its memory, and its cgroup has %d KiB left: "+
-				"trace fewer functions, or use --force", p.PID(), need>>10, left>>10)
-		}
-	}
-	return nil
 }
 
 func (t *Trace) ready(i *image, functions int) string {

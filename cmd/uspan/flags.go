@@ -21,6 +21,7 @@ type flags struct {
 	resource     []string
 	dryRun       bool
 	force        bool
+	openCalls    int
 	flushTimeout time.Duration
 	verbose      bool
 	quiet        bool
@@ -39,6 +40,8 @@ func (f *flags) add(set *pflag.FlagSet) {
 	set.StringArrayVar(&f.resource, "resource", nil, "resource attribute `KEY=VALUE` that wins over all others; repeatable")
 	set.BoolVar(&f.dryRun, "dry-run", false, "print the plan and end; needs no root")
 	set.BoolVar(&f.force, "force", false, "attach although the probes take over a tenth of the memory that the target's cgroup has left")
+	set.IntVar(&f.openCalls, "max-open-calls", 0, fmt.Sprintf("how many calls can be open at any moment, `N`: what uspan takes of kernel memory "+
+		"(default: %d, or fewer where uspan's cgroup has less memory)", instrument.DefaultOpenCalls))
 	set.DurationVar(&f.flushTimeout, "flush-timeout", 5*time.Second, "how long the last flush may take")
 	set.BoolVarP(&f.verbose, "verbose", "v", false, "say more")
 	set.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but errors")
@@ -47,11 +50,12 @@ func (f *flags) add(set *pflag.FlagSet) {
 // config is what the flags ask instrument for, without targets and outputs.
 func (f *flags) config() (instrument.Config, error) {
 	config := instrument.Config{
-		Version: version(),
-		For:     f.duration,
-		Force:   f.force,
-		Say:     f.say,
-		Log:     f.log,
+		Version:   version(),
+		For:       f.duration,
+		Force:     f.force,
+		OpenCalls: f.openCalls,
+		Say:       f.say,
+		Log:       f.log,
 	}
 	rules, err := f.rules()
 	if err != nil {
@@ -63,6 +67,8 @@ func (f *flags) config() (instrument.Config, error) {
 		return config, usageError{fmt.Errorf("--for %v: a duration cannot be negative", f.duration)}
 	case f.flushTimeout <= 0:
 		return config, usageError{fmt.Errorf("--flush-timeout %v: a duration above zero is needed", f.flushTimeout)}
+	case f.openCalls != 0 && (f.openCalls < instrument.MinOpenCalls || f.openCalls > instrument.MostOpenCalls):
+		return config, usageError{fmt.Errorf("--max-open-calls %d: a number from %d to %d is needed", f.openCalls, instrument.MinOpenCalls, instrument.MostOpenCalls)}
 	case f.verbose && f.quiet:
 		return config, usageError{fmt.Errorf("-v and -q contradict each other")}
 	}

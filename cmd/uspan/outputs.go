@@ -177,8 +177,8 @@ func (o *outputs) closing(summary *instrument.Summary) (line string, lost uint64
 		}
 	}
 	cause(summary.Lost.RingFull, "ring buffer full")
-	cause(summary.Lost.FramesFull, "too many open calls")
-	cause(summary.Lost.GoroutinesFull, "too many goroutines with open calls")
+	cause(summary.Lost.FramesFull, "too many open calls (--max-open-calls)")
+	cause(summary.Lost.GoroutinesFull, "too many goroutines with open calls (--max-open-calls)")
 	cause(summary.Lost.NoGoroutine, "goroutine unknown")
 	for i, opened := range o.all {
 		for _, loss := range opened.Stats().Lost {

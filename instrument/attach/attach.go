@@ -29,14 +29,15 @@ type Options struct {
 	// RingBytes is the size of the ring buffer; a power of two. 0: 8 MiB.
 	RingBytes int
 	// OpenCalls bounds the calls that are open at any moment, of all goroutines.
-	// 0: MaxOpenCalls.
+	// 0: DefaultOpenCalls.
 	OpenCalls int
 }
 
 // Bounds of Options.OpenCalls.
 const (
-	MinOpenCalls = 1 << 10
-	MaxOpenCalls = 1 << 18 // the default
+	MinOpenCalls     = 1 << 10
+	DefaultOpenCalls = 1 << 18
+	MostOpenCalls    = 1 << 24
 )
 
 func (o Options) withDefaults() Options {
@@ -47,7 +48,7 @@ func (o Options) withDefaults() Options {
 		o.RingBytes = 8 << 20
 	}
 	if o.OpenCalls == 0 {
-		o.OpenCalls = MaxOpenCalls
+		o.OpenCalls = DefaultOpenCalls
 	}
 	return o
 }

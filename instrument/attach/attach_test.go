@@ -72,8 +72,13 @@ func open(t *testing.T) (*os.File, *plan.Plan) {
 
 func newSession(t *testing.T, p *plan.Plan) *Session {
 	t.Helper()
+	return newSessionOf(t, p, Options{})
+}
+
+func newSessionOf(t *testing.T, p *plan.Plan, options Options) *Session {
+	t.Helper()
 	kerneltest.Require(t)
-	s, err := NewSession([]*plan.Plan{p}, Options{})
+	s, err := NewSession([]*plan.Plan{p}, options)
 	if err != nil {
 		t.Fatal(err)
 	}

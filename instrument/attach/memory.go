@@ -35,6 +35,24 @@ func MemoryOf(plans []*plan.Plan, options Options) (Memory, error) {
 	return memoryOf(spec), nil
 }
 
+// Room finds how many open calls there is room for in so many bytes, at most
+// those of the options. fits is false where not even MinOpenCalls have room.
+func Room(plans []*plan.Plan, options Options, bytes uint64) (openCalls int, fits bool, err error) {
+	options = options.withDefaults()
+	spec, err := bpf.Spec()
+	if err != nil {
+		return 0, false, fmt.Errorf("load the BPF programs: %w", err)
+	}
+	t := newTables(plans, options)
+	for ; options.OpenCalls >= MinOpenCalls; options.OpenCalls /= 2 {
+		t.size(spec, options)
+		if memoryOf(spec).Most() <= bytes {
+			return options.OpenCalls, true, nil
+		}
+	}
+	return 0, false, nil
+}
+
 // memoryOf sums up kernel/bpf/hashtab.c (htab_map_mem_usage), arraymap.c
 // (array_map_mem_usage) and ringbuf.c (ringbuf_map_mem_usage). Elements of hash
 // tables that are not allocated at the beginning come from the slabs of kmalloc,

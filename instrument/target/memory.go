@@ -9,7 +9,10 @@ import (
 	"strings"
 )
 
-// MemoryLeft is how many bytes the process's cgroup, and those that it lies in,
+// MemoryLeft is MemoryLeft of the process.
+func (p *Process) MemoryLeft() (bytes uint64, limited bool) { return MemoryLeft(p.pid) }
+
+// MemoryLeft is how many bytes a process's cgroup, and those that it lies in,
 // may still be charged until a limit is reached: the least over all of them.
 // Limited is false where there is no limit, or none that uspan can see: the
 // cgroup must lie below a mount of uspan's own.
@@ -17,8 +20,8 @@ import (
 // Limits are memory.max and memory.high of version 2 and memory.limit_in_bytes of
 // version 1. Inactive file pages are not counted as used, as the kernel drops
 // them first.
-func (p *Process) MemoryLeft() (bytes uint64, limited bool) {
-	cgroups, err := os.ReadFile(procPath(p.pid, "cgroup"))
+func MemoryLeft(pid int) (bytes uint64, limited bool) {
+	cgroups, err := os.ReadFile(procPath(pid, "cgroup"))
 	if err != nil {
 		return 0, false
 	}

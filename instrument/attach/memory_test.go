@@ -1,0 +1,145 @@
+package attach
+
+import (
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/uspan/uspan/bpf"
+	"github.com/uspan/uspan/instrument/plan"
+)
+
+// What is computed without a kernel is what the kernel says that its maps take.
+func TestMemoryOf(t *testing.T) {
+	_, p := open(t)
+	for _, openCalls := range []int{MinOpenCalls, 5000, DefaultOpenCalls} {
+		s := newSessionOf(t, p, Options{OpenCalls: openCalls})
+		memory, err := MemoryOf(s.plans, Options{OpenCalls: openCalls})
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken := kernelMemory(t, s)
+		if taken == 0 {
+			t.Skip("this kernel does not say what its maps take (Linux 6.4 does)")
+		}
+		if memory.Fixed < taken || memory.Fixed > taken+taken/10+256<<10 {
+			t.Errorf("%d open calls: %d bytes computed, %d taken", openCalls, memory.Fixed, taken)
+		}
+		// The kernel does not count what its slabs round up.
+		calls := min(openCalls, 3000)
+		for i := range calls {
+			key := bpf.FrameKey{G: uint64(i)}
+			if err := s.objects.Frames.Put(key, bpf.Frame{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.objects.Goroutines.Put(bpf.GoroutineKey{G: uint64(i)}, bpf.Goroutine{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		more := kernelMemory(t, s) - taken
+		most := memory.Calls / uint64(openCalls) * uint64(calls)
+		if more == 0 || more > most {
+			t.Errorf("%d of %d open calls: %d bytes at most, %d taken", calls, openCalls, most, more)
+		}
+	}
+}
+
+func kernelMemory(t *testing.T, s *Session) (sum uint64) {
+	t.Helper()
+	maps := s.objects
+	for _, m := range []*ebpf.Map{
+		maps.Goroutines, maps.Frames, maps.Values, maps.EmptyValues, maps.Processes,
+		maps.Binaries, maps.Functions, maps.Captures, maps.Events,
+	} {
+		info, err := m.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		memory, _ := info.Memlock()
+		sum += memory
+	}
+	return sum
+}
+
+// More open calls than there is room for are counted, and those that end make room.
+func TestOpenCallsAreBounded(t *testing.T) {
+	_, p := open(t)
+	s := newSessionOf(t, p, Options{OpenCalls: MinOpenCalls})
+	full := 0
+	for i := range 2 * MinOpenCalls {
+		if err := s.objects.Frames.Put(bpf.FrameKey{G: uint64(i)}, bpf.Frame{}); err != nil {
+			full++
+		}
+	}
+	if full != MinOpenCalls {
+		t.Errorf("%d of %d found no room", full, 2*MinOpenCalls)
+	}
+	if records, err := s.Open(0); err != nil || len(records) != MinOpenCalls {
+		t.Errorf("%d open calls, %v", len(records), err)
+	}
+	if err := s.objects.Frames.Put(bpf.FrameKey{G: 1 << 40}, bpf.Frame{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRoom(t *testing.T) {
+	_, p := open(t)
+	plans := []*plan.Plan{p}
+	size := func(openCalls int) uint64 {
+		memory, err := MemoryOf(plans, Options{OpenCalls: openCalls})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return memory.Most()
+	}
+	for _, test := range []struct {
+		bytes uint64
+		want  int // 0: does not fit
+	}{
+		{0, 0},
+		{size(MinOpenCalls) - 1, 0},
+		{size(MinOpenCalls), MinOpenCalls},
+		{size(1<<14) + 1, 1 << 14},
+		{1 << 40, DefaultOpenCalls},
+	} {
+		got, fits, err := Room(plans, Options{}, test.bytes)
+		if err != nil || got != test.want || fits != (test.want > 0) {
+			t.Errorf("%d bytes: %d open calls, %t, %v; want %d", test.bytes, got, fits, err, test.want)
+		}
+	}
+}
+
+// What a function captures decides what an open call takes, up to a bound.
+func TestMemoryIsOfThePlan(t *testing.T) {
+	_, p := open(t)
+	most := func(captures int) Memory {
+		large := *p
+		large.Functions = append([]plan.Function{}, p.Functions...)
+		large.Functions[0].Args = make([]plan.Capture, captures)
+		large.Functions[1].Args, large.Functions[1].Results = nil, nil
+		large.Functions[0].Results = nil
+		for i := range large.Functions[0].Args {
+			large.Functions[0].Args[i].Kind = plan.CaptureString
+		}
+		memory, err := MemoryOf([]*plan.Plan{&large}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return memory
+	}
+	none, one, many := most(0), most(1), most(1000)
+	if none.Most() >= one.Most() {
+		t.Errorf("%+v without captures, %+v with one", none, one)
+	}
+	if bound := none.Calls + 2*bytesOfValues*DefaultOpenCalls; many.Calls > bound {
+		t.Errorf("%+v with very large events, at most %d", many, bound)
+	}
+}
+
+func TestSlab(t *testing.T) {
+	for size, want := range map[uint64]uint64{1: 8, 8: 8, 9: 16, 64: 64, 65: 96, 97: 128, 128: 128, 129: 192, 192: 192, 193: 256, 5000: 8192} {
+		if got := slab(size); got != want {
+			t.Errorf("%d bytes from the slab of %d, not %d", size, got, want)
+		}
+	}
+}

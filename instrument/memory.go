@@ -1,0 +1,125 @@
+package instrument
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+
+	"github.com/uspan/uspan/instrument/attach"
+	"github.com/uspan/uspan/instrument/gobin"
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/target"
+)
+
+// checkMemory refuses probes that take much of what a target may still use:
+// every text page with a probe becomes a page of its own in each process.
+func (t *Trace) checkMemory(i *image) error {
+	if t.config.Force {
+		return nil
+	}
+	need := uint64(i.plan.Pages(os.Getpagesize())) * uint64(os.Getpagesize())
+	for _, p := range i.processes {
+		left, limited := p.MemoryLeft()
+		if limited && need > left/10 {
+			return fmt.Errorf("process %d: the probes need %d KiB of its memory, and its cgroup has %d KiB left: "+
+				"trace fewer functions, or use --force", p.PID(), need>>10, left>>10)
+		}
+	}
+	return nil
+}
+
+// checkFootprint refuses to read an executable for which uspan's own cgroup has
+// not the memory.
+func checkFootprint(file *os.File, path string) error {
+	left, limited := target.MemoryLeft(os.Getpid())
+	if need := gobin.Footprint(file); limited && need > left {
+		return fmt.Errorf("reading %s takes some %s of memory, and uspan's cgroup has %s left: give it more",
+			path, mebibytes(need), mebibytes(left))
+	}
+	return nil
+}
+
+// A budget is what uspan's own cgroup, which BPF maps are charged to, had left
+// before anything was read.
+type budget struct {
+	left    uint64
+	limited bool
+}
+
+func newBudget() (b budget) {
+	b.left, b.limited = target.MemoryLeft(os.Getpid())
+	return b
+}
+
+// fit bounds the open calls by the budget: rather fewer of them, or an error,
+// than to be killed later. say tells of fewer.
+func (b budget) fit(plans []*plan.Plan, options *attach.Options, say func(string)) error {
+	memory, err := attach.MemoryOf(plans, *options)
+	if err != nil {
+		return err
+	}
+	own := ownMemory(plans)
+	if b.limited {
+		debug.FreeOSMemory() // what planning took
+	}
+	if !b.limited || memory.Most()+own <= b.left {
+		return nil
+	}
+	fitting, fits, err := attach.Room(plans, *options, b.left-min(own, b.left))
+	switch {
+	case err != nil:
+		return err
+	case !fits:
+		options.OpenCalls = attach.MinOpenCalls
+		if memory, err = attach.MemoryOf(plans, *options); err != nil {
+			return err
+		}
+		return fmt.Errorf("uspan needs some %s of memory, %s of it for BPF maps, and its cgroup has %s left: "+
+			"give it more, or trace fewer functions", mebibytes(memory.Most()+own), mebibytes(memory.Most()), mebibytes(b.left))
+	case options.OpenCalls != 0:
+		return fmt.Errorf("%d open calls need up to %s of memory, and uspan's cgroup has %s left: there is room for --max-open-calls %d",
+			options.OpenCalls, mebibytes(memory.Most()+own), mebibytes(b.left), fitting)
+	}
+	options.OpenCalls = fitting
+	say(fmt.Sprintf("uspan's cgroup has %s left: there is room for %d open calls at any moment", mebibytes(b.left), fitting))
+	return nil
+}
+
+// writeMemory prints what uspan takes: what its targets do is in the plans.
+func (c *Config) writeMemory(w io.Writer, images []*image) error {
+	var plans []*plan.Plan
+	for _, i := range images {
+		plans = append(plans, i.plan)
+	}
+	memory, err := attach.MemoryOf(plans, c.options())
+	if err != nil {
+		return err
+	}
+	calls := c.OpenCalls
+	if calls == 0 {
+		calls = attach.DefaultOpenCalls
+	}
+	_, err = fmt.Fprintf(w, "\nmemory of uspan\n  BPF maps    %s, and up to %s more for %d open calls\n  uspan       some %s, and what waits to be sent\n",
+		mebibytes(memory.Fixed), mebibytes(memory.Calls), calls, mebibytes(ownMemory(plans)))
+	return err
+}
+
+// options are those of the session.
+func (c *Config) options() attach.Options {
+	return attach.Options{Live: c.Live, StringBytes: c.Rules.StringBytes, OpenCalls: c.OpenCalls}
+}
+
+// ownMemory is roughly what uspan itself takes in user space once it traces,
+// beside the spans that wait for an output: its code, the Go runtime, and what
+// it keeps of each function.
+func ownMemory(plans []*plan.Plan) uint64 {
+	const base, function = 32 << 20, 2 << 10
+	n := uint64(0)
+	for _, p := range plans {
+		n += uint64(len(p.Functions))
+	}
+	return base + n*function
+}
+
+func mebibytes(n uint64) string { return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20) }
