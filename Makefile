@@ -5,7 +5,7 @@ C_FILES = $(wildcard bpf/*.c bpf/*.h internal/bench/*.c)
 # Probing other processes needs root. Root's own HOME keeps its caches apart.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo -H -E env "PATH=$$PATH")
 
-.PHONY: help build demo test test-short test-all bench generate lint format picture image clean
+.PHONY: help build demo test test-short test-all bench bench-start generate lint format picture image clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -31,6 +31,9 @@ TIMEOUT = 30m
 
 bench: ## Measure what a traced call costs, beside the floor and the usual recipe
 	$(SUDO) go run ./internal/bench
+
+bench-start: ## Measure start, end and memory with 10,000 functions (builds a 110 MB program, once)
+	$(SUDO) go run ./internal/bench/start -rclone
 
 generate: tools ## Build the kernel programs anew (clang-19, installed by apt)
 	go generate ./bpf ./internal/bench

@@ -1,0 +1,187 @@
+package instrument_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/span"
+	"github.com/uspan/uspan/instrument/target"
+	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/testprog"
+)
+
+// counts is an Output that counts by function.
+type counts map[string]int
+
+func (c counts) Export(spans []*span.Span) {
+	for _, s := range spans {
+		c[s.Function.FullName]++
+	}
+}
+
+// TestGoCommand: ten thousand functions of the go command are traced while it
+// builds a program, which comes out as without.
+func TestGoCommand(t *testing.T) {
+	kerneltest.Require(t)
+	dir := t.TempDir()
+	goCommand, err := testprog.CopyGo(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := filepath.Join(dir, "main.go")
+	for name, text := range map[string]string{
+		filepath.Join(dir, "go.mod"): "module example.com/program\n\ngo 1.21\n",
+		source:                       "package main\n\nfunc main() { println() }\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := append(os.Environ(), "CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOFLAGS=", "GOWORK=off")
+	arguments := func(out string) []string {
+		return []string{"build", "-C", dir, "-ldflags=-buildid=", "-o", filepath.Join(dir, out), "."}
+	}
+	plain := exec.Command(goCommand, arguments("plain")...)
+	plain.Env = env
+	if out, err := plain.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	// It has to be compiled anew, and comes out the same.
+	file, err := os.OpenFile(source, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(file, "\n// %s\n", dir)
+	file.Close()
+	traced := scale(t, target.Command{Path: goCommand, Args: arguments("traced"), Env: env}, "*")
+	for _, name := range []string{"main.main", "cmd/go/internal/work.runBuild", "cmd/go/internal/work.gcToolchain.gc", "cmd/go/internal/work.gcToolchain.ld"} {
+		if traced[name] != 1 {
+			t.Errorf("%d calls of %s, not 1", traced[name], name)
+		}
+	}
+	want, err := os.ReadFile(filepath.Join(dir, "plain"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "traced")); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("what the traced go command built differs, or %v", err)
+	}
+}
+
+// TestRclone: as many functions of an executable of 110 MB.
+func TestRclone(t *testing.T) {
+	if os.Getenv("TEST_ALL") != "1" {
+		t.Skip("building rclone takes minutes: only with TEST_ALL=1")
+	}
+	kerneltest.Require(t)
+	rclone, err := testprog.BuildRclone()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A copy: what others do with the one in the cache is not seen here.
+	dir := t.TempDir()
+	data, err := os.ReadFile(rclone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "rclone")
+	if err := os.WriteFile(path, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--config", "", "hashsum", "sha256", filepath.Join(dir, "files"), "--output-file"}
+	if err := os.Mkdir(filepath.Join(dir, "files"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		name := filepath.Join(dir, "files", fmt.Sprint(i))
+		if err := os.WriteFile(name, bytes.Repeat([]byte(name), 1000*i), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	scale(t, target.Command{Path: path, Args: append(args, filepath.Join(dir, "traced"))}, testprog.RclonePattern)
+	if out, err := exec.Command(path, append(args, filepath.Join(dir, "plain"))...).CombinedOutput(); err != nil {
+		t.Fatalf("rclone: %v\n%s", err, out)
+	}
+	lines := func(name string) map[string]bool {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := make(map[string]bool)
+		for line := range strings.Lines(string(text)) {
+			all[line] = true
+		}
+		return all
+	}
+	want, got := lines("plain"), lines("traced")
+	for line := range want {
+		if !got[line] {
+			t.Errorf("no %q", line)
+		}
+	}
+	if len(want) != 20 || len(got) != 20 {
+		t.Errorf("%d lines, %d without uspan", len(got), len(want))
+	}
+}
+
+// scale traces a command with the functions that a pattern matches, ten
+// thousand at least, and returns the numbers of their calls. Nothing is lost,
+// and nothing is left.
+func scale(t *testing.T, command target.Command, pattern string) counts {
+	t.Helper()
+	spans := make(counts)
+	functions := 0
+	config := instrument.Config{
+		Command: &command,
+		Rules:   plan.Rules{Patterns: []string{pattern}, Values: true},
+		Outputs: []instrument.Output{spans},
+		Log:     func(string) {},
+		Say: func(message string) {
+			t.Log(message)
+			fmt.Sscanf(message, "tracing %d functions", &functions)
+		},
+	}
+	output, err := os.Create(filepath.Join(t.TempDir(), "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer output.Close()
+	command.Stdout, command.Stderr = output, output
+	trace, err := instrument.Start(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects := objectsOf(os.Getpid())
+	summary, err := trace.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := trace.Command().Wait()
+	if err != nil || status.ExitCode() != 0 {
+		printed, _ := os.ReadFile(output.Name())
+		t.Errorf("the command ended with %v, %v\n%s", status, err, printed)
+	}
+	if err := trace.Close(); err != nil {
+		t.Fatal(err)
+	}
+	awaitGone(t, objects, command.Path, func() string { return "" })
+	total := uint64(0)
+	for _, n := range spans {
+		total += uint64(n)
+	}
+	if functions < 10000 || len(spans) < 500 {
+		t.Errorf("%d functions are traced, and %d called", functions, len(spans))
+	}
+	if total != summary.Spans || summary.LostSpans() != 0 || summary.Lost.Unpaired != 0 || summary.Lost.ValuesFull != 0 {
+		t.Errorf("%d spans came, %d were told of, %+v lost", total, summary.Spans, summary.Lost)
+	}
+	t.Logf("%d calls of %d functions, %d still open", total, len(spans), summary.Open)
+	return spans
+}
