@@ -5,7 +5,7 @@ C_FILES = $(wildcard bpf/*.c bpf/*.h internal/bench/*.c)
 # Probing other processes needs root. Root's own HOME keeps its caches apart.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo -H -E env "PATH=$$PATH")
 
-.PHONY: help build demo test test-short test-all bench bench-start generate lint format picture image clean
+.PHONY: help build demo test test-short test-all bench bench-start generate offsets lint format picture image clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -37,6 +37,9 @@ bench-start: ## Measure start, end and memory with 10,000 functions (builds a 11
 
 generate: tools ## Build the kernel programs anew (clang-19, installed by apt)
 	go generate ./bpf ./internal/bench
+
+offsets: go ## Write the table of the Go runtime's structs anew (fetches the releases of Go)
+	go generate ./instrument/gobin
 
 lint: tools ## Check style, layers and formatting
 	go vet ./...

@@ -19,7 +19,7 @@ func countingArchive(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return "-- go.mod --\nmodule example.com/counting\n\ngo 1.18\n-- main.go --\n" + string(source)
+	return "-- go.mod --\nmodule example.com/counting\n\ngo 1.18\n-- main.go --\n" + string(source) + testprog.C
 }
 
 // The counting program gives the same exact spans by whatever release of Go and

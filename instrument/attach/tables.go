@@ -161,7 +161,7 @@ func writeArray[T any](array *ebpf.Map, values []T) error {
 
 func binaryOf(p *plan.Plan, every bool) bpf.Binary {
 	binary := bpf.Binary{
-		GoidOffset: uint32(p.Runtime.GoidOffset),
+		GoidOffset: uint32(p.Runtime.Offsets.Goid),
 		TlsOffset:  int32(p.Runtime.TLSOffset),
 	}
 	if every {

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"strings"
 )
 
 // A segment is a part of the file that the kernel maps into memory.
@@ -121,49 +120,67 @@ func (f *File) readAlloc(addr, n uint64) ([]byte, error) {
 // stored in its relocation only (R_X86_64_RELATIVE and R_AARCH64_RELATIVE have
 // the addend).
 func (f *File) readRelocated(addr, n uint64) ([]byte, error) {
-	const maxSections = 8
 	p, err := f.readAlloc(addr, n)
 	if err != nil || !f.PIE {
 		return p, err
 	}
-	sections := 0
-	for _, section := range f.elf.Sections {
-		if section.Type != elf.SHT_RELA || section.Flags&elf.SHF_ALLOC == 0 {
-			continue
-		}
-		if sections++; sections > maxSections {
-			break
-		}
-		if err := f.relocate(p, addr, section); err != nil {
-			return nil, err
-		}
-	}
-	return p, nil
-}
-
-func (f *File) relocate(p []byte, addr uint64, section *elf.Section) error {
-	const entry = 24 // an Elf64_Rela
 	relative := uint32(elf.R_X86_64_RELATIVE)
 	if f.Arch == ARM64 {
 		relative = uint32(elf.R_AARCH64_RELATIVE)
 	}
-	buffer := make([]byte, min(section.FileSize, 2048*entry))
-	for at := uint64(0); at+entry <= section.FileSize; at += uint64(len(buffer)) {
-		buffer = buffer[:min(uint64(len(buffer)), section.FileSize-at)/entry*entry]
-		if err := f.readOffset(buffer, section.Offset+at); err != nil {
-			return fmt.Errorf("read relocations: %w", err)
+	return p, f.relocations(func(r relocation) error {
+		if r.place >= addr && r.place-addr < n && n-(r.place-addr) >= 8 && r.kind == relative {
+			binary.LittleEndian.PutUint64(p[r.place-addr:], uint64(r.addend))
 		}
-		for r := buffer; len(r) >= entry; r = r[entry:] {
-			place := binary.LittleEndian.Uint64(r)
-			if place < addr || place-addr >= uint64(len(p)) || uint64(len(p))-(place-addr) < 8 {
+		return nil
+	})
+}
+
+// searchData looks for a pattern in the initialised variables, at addresses that
+// are multiples of align, and calls try for each place until it is content.
+func (f *File) searchData(pattern []byte, align uint64, try func(addr uint64) bool) error {
+	const maxCandidates = 16
+	candidates := 0
+	for _, where := range f.dataSpans() {
+		data, err := f.readRelocated(where.start, where.size())
+		if err != nil {
+			return err
+		}
+		for at := 0; ; at++ {
+			i := bytes.Index(data[at:], pattern)
+			if i < 0 {
+				break
+			}
+			at += i
+			if (where.start+uint64(at))%align != 0 {
 				continue
 			}
-			if binary.LittleEndian.Uint32(r[8:]) == relative {
-				copy(p[place-addr:][:8], r[16:24])
+			if candidates++; candidates > maxCandidates || try(where.start+uint64(at)) {
+				return nil
 			}
 		}
 	}
 	return nil
+}
+
+// dataSpans are where initialised variables lie: in sections that are known, or
+// else, where there are no section headers, in all that is writable.
+func (f *File) dataSpans() []span {
+	var spans []span
+	for _, name := range []string{".noptrdata", ".data", ".data.rel.ro"} {
+		if s, ok := f.section(name); ok {
+			spans = append(spans, span{s.Addr, s.Addr + s.FileSize})
+		}
+	}
+	if len(f.elf.Sections) > 0 {
+		return spans
+	}
+	for _, s := range f.segments {
+		if s.writable && !s.executable {
+			spans = append(spans, span{s.addr, s.addr + s.size})
+		}
+	}
+	return spans
 }
 
 // section finds an allocated section by name whose contents the file has.
@@ -184,26 +201,51 @@ func (f *File) readBuildID() string {
 	return string(f.note(".note.go.buildid", "Go", goBuildID))
 }
 
-// note reads the description of the first note in a section.
+// note reads the description of the first note of a kind: in its section, or
+// where there are no section headers, in the segments of notes.
 func (f *File) note(section, name string, kind uint32) []byte {
-	const maxNote = 4096
-	s, ok := f.section(section)
-	if !ok || s.FileSize > maxNote {
+	if s, ok := f.section(section); ok {
+		return f.findNote(span{s.Addr, s.Addr + s.FileSize}, name, kind)
+	}
+	if len(f.elf.Sections) > 0 {
 		return nil
 	}
-	data, err := f.readAlloc(s.Addr, s.FileSize)
-	if err != nil || len(data) < 12 {
+	for _, p := range f.elf.Progs {
+		if p.Type != elf.PT_NOTE {
+			continue
+		}
+		if note := f.findNote(span{p.Vaddr, p.Vaddr + p.Filesz}, name, kind); note != nil {
+			return note
+		}
+	}
+	return nil
+}
+
+// findNote reads the description of the first note with that name and kind: each
+// has three words, the sizes of name and description and the kind, and is padded
+// to words.
+func (f *File) findNote(where span, name string, kind uint32) []byte {
+	const maxNotes, head = 4096, 12
+	if where.end < where.start || where.size() > maxNotes {
 		return nil
 	}
-	nameSize := binary.LittleEndian.Uint32(data)
-	size := binary.LittleEndian.Uint32(data[4:])
-	if binary.LittleEndian.Uint32(data[8:]) != kind || nameSize > maxNote || size > maxNote {
+	data, err := f.readAlloc(where.start, where.size())
+	if err != nil {
 		return nil
 	}
-	data = data[12:]
-	skip := int(nameSize+3) &^ 3
-	if len(data) < skip+int(size) || strings.TrimRight(string(bytes.TrimRight(data[:nameSize], "\x00")), "\x00") != name {
-		return nil
+	for len(data) >= head {
+		nameSize, size := binary.LittleEndian.Uint32(data), binary.LittleEndian.Uint32(data[4:])
+		is := binary.LittleEndian.Uint32(data[8:]) == kind
+		data = data[head:]
+		skip := (uint64(nameSize) + 3) &^ 3
+		next := skip + (uint64(size)+3)&^3
+		if skip+uint64(size) > uint64(len(data)) {
+			return nil
+		}
+		if is && string(bytes.TrimRight(data[:nameSize], "\x00")) == name {
+			return data[skip:][:size]
+		}
+		data = data[min(next, uint64(len(data))):]
 	}
-	return data[skip:][:size]
+	return nil
 }

@@ -20,12 +20,17 @@ func (f *File) fipsText() span {
 		magic    = "\xff Go fipsinfo \xff\x00"
 		sections = 16 + 32 + 8 // magic, sum, self
 	)
-	s, ok := f.section(".go.fipsinfo")
-	if !ok {
-		return span{}
+	var info []byte
+	read := func(addr uint64) bool {
+		var err error
+		info, err = f.readRelocated(addr, sections+16)
+		return err == nil && bytes.HasPrefix(info, []byte(magic))
 	}
-	info, err := f.readRelocated(s.Addr, sections+16)
-	if err != nil || !bytes.HasPrefix(info, []byte(magic)) {
+	if s, ok := f.section(".go.fipsinfo"); ok {
+		if !read(s.Addr) {
+			return span{}
+		}
+	} else if len(f.elf.Sections) > 0 || f.searchData([]byte(magic), 8, read) != nil || info == nil {
 		return span{}
 	}
 	text := span{binary.LittleEndian.Uint64(info[sections:]), binary.LittleEndian.Uint64(info[sections+8:])}

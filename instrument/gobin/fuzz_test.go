@@ -206,7 +206,32 @@ func FuzzDecode(f *testing.F) {
 				}
 			}
 		}
-		decodeTLS(code)
+		decodeTLS(code, addr)
+	})
+}
+
+func FuzzOffsets(f *testing.F) {
+	exe := open(f, testprog.Build(f, fuzzProgram, testprog.Options{}))
+	for i, reading := range readings {
+		fn := find(f, exe, reading.symbol)
+		code, err := exe.readAlloc(fn.Entry, fn.End-fn.Entry)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(i), code)
+	}
+	f.Add(uint8(2), []byte{0x48, 0x8b, 0x58, 0x30, 0x48, 0x3b, 0x43, 0x48, 0x74, 0x00}) // ends too early
+	f.Fuzz(func(t *testing.T, which uint8, code []byte) {
+		all, ok := decodeAll(code)
+		if !ok {
+			return
+		}
+		o := Offsets{Goid: 152, Gopc: 288, Startpc: 304}
+		if readings[int(which)%len(readings)].read(&o, all) && o.plausible() && o.Goid > 4096 {
+			t.Fatalf("%+v", o)
+		}
+		var panics Offsets
+		readRecover(&panics, all)
 	})
 }
 

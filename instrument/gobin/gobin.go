@@ -143,15 +143,15 @@ type Body struct {
 
 // A Runtime holds what probes need to know of the Go runtime inside the executable.
 type Runtime struct {
-	// GoidOffset is the offset of runtime.g.goid in bytes.
-	GoidOffset uint64
+	// Offsets are where the fields of its structs lie; Goid is always known.
+	Offsets Offsets
+	// Source says where the offsets come from.
+	Source Source
 	// StackHiOffset is the offset of runtime.g.stack.hi in bytes.
 	StackHiOffset uint64
 	// TLSOffset is where g lies on amd64, relative to the thread pointer (FS
 	// base). On arm64 it is 0: all Go code, also assembly, has g in R28.
 	TLSOffset int64
-	// Source says where the offsets come from: "dwarf" or "table".
-	Source string
 }
 
 // A Signature is a function's parameters and results in the order of the

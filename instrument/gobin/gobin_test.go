@@ -21,7 +21,7 @@ func shapes(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(source)
+	return string(source) + testprog.C
 }
 
 func open(t testing.TB, path string) *File {
@@ -188,7 +188,7 @@ func TestStrippedReadsTheSame(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if with.Source != "dwarf" || without.Source != "table" {
+				if with.Source != FromDWARF || without.Source != bareSource(g) {
 					t.Errorf("sources %q, %q", with.Source, without.Source)
 				}
 				if with.Source = without.Source; with != without {
@@ -202,7 +202,7 @@ func TestStrippedReadsTheSame(t *testing.T) {
 func TestFileFacts(t *testing.T) {
 	matrix(t, func(t *testing.T, o testprog.Options, f *File) {
 		if f.Arch != Arch(cmp.Or(o.GOARCH, runtime.GOARCH)) || f.GoVersion != o.GoVersion || f.BuildID == "" {
-			t.Errorf("%+v", f)
+			t.Errorf("%s, %s, build ID %q", f.Arch, f.GoVersion, f.BuildID)
 		}
 		if f.Info.Main.Path != "example.com/shapes.v2/app" {
 			t.Errorf("main module %q", f.Info.Main.Path)
@@ -210,7 +210,7 @@ func TestFileFacts(t *testing.T) {
 		if pie := slices.Contains(o.Flags, "-buildmode=pie"); f.PIE != pie {
 			t.Errorf("PIE %t", f.PIE)
 		}
-		if stripped := o.Strip || slices.Contains(o.Flags, "-ldflags=-s -w"); f.HasDWARF() == stripped {
+		if stripped := o.Strip || o.NoHeaders || slices.Contains(o.Flags, "-ldflags=-s -w"); f.HasDWARF() == stripped {
 			t.Errorf("DWARF %t", f.HasDWARF())
 		}
 		main := find(t, f, "main.main")

@@ -1,7 +1,6 @@
 package gobin
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -43,45 +42,22 @@ func (f *File) textStart(table uint64) (uint64, error) {
 }
 
 // findModule finds runtime.firstmoduledata: it has a section of its own from Go
-// 1.26 on; before, it lies in the data. Its first word is the address of the
+// 1.26 on; otherwise, it lies in the data. Its first word is the address of the
 // function table.
 func (f *File) findModule(table uint64) (moduledata, error) {
 	if s, ok := f.section(".go.module"); ok {
 		return f.readModule(s.Addr, table)
 	}
-	const maxCandidates = 16
-	var candidates []uint64
-	for _, name := range []string{".noptrdata", ".data", ".data.rel.ro"} {
-		s, ok := f.section(name)
-		if !ok {
-			continue
-		}
-		data, err := f.readRelocated(s.Addr, s.FileSize)
-		if err != nil {
-			return moduledata{}, err
-		}
-		word := binary.LittleEndian.AppendUint64(nil, table)
-		for at := 0; len(candidates) < maxCandidates; {
-			i := bytes.Index(data[at:], word)
-			if i < 0 {
-				break
-			}
-			at += i
-			if (s.Addr+uint64(at))%8 == 0 {
-				candidates = append(candidates, s.Addr+uint64(at))
-			}
-			at++
-		}
+	m, problem := moduledata{}, errors.New("no runtime.firstmoduledata in the data of the file")
+	word := binary.LittleEndian.AppendUint64(nil, table)
+	err := f.searchData(word, 8, func(addr uint64) bool {
+		m, problem = f.readModule(addr, table)
+		return problem == nil
+	})
+	if err != nil {
+		return moduledata{}, err
 	}
-	problem := errors.New("no runtime.firstmoduledata in the data of the file")
-	for _, addr := range candidates {
-		m, err := f.readModule(addr, table)
-		if err == nil {
-			return m, nil
-		}
-		problem = err
-	}
-	return moduledata{}, problem
+	return m, problem
 }
 
 func (f *File) readModule(addr, table uint64) (moduledata, error) {

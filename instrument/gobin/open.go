@@ -55,6 +55,9 @@ func NewFile(r io.ReaderAt, path string) (*File, error) {
 	if err := f.readFunctions(); err != nil {
 		return nil, fmt.Errorf("read the function table of %s: %w", path, err)
 	}
+	if err := f.checkNames(); err != nil {
+		return nil, err
+	}
 	return f, nil
 }
 
@@ -119,18 +122,25 @@ func (f *File) identify() error {
 	}
 	f.elf = file
 	f.segments = loadSegments(file)
-	return nil
+	return f.refuse()
 }
 
 // readBuildInfo says who built the file.
 func (f *File) readBuildInfo() error {
 	info, err := buildinfo.Read(f.reader)
+	if err != nil && len(f.elf.Sections) == 0 {
+		// It looks into the first writable segment only.
+		info, err = f.searchBuildInfo(err)
+	}
 	if err != nil {
 		return fmt.Errorf("%s is %w: %s", f.Path, ErrNotGo, strings.Replace(err.Error(), ErrNotGo.Error(), "it has no build information of the Go toolchain", 1))
 	}
 	f.Info = info
 	f.GoVersion = info.GoVersion
 	minor, ok := parseMinor(info.GoVersion)
+	if info.GoVersion == "unknown" {
+		return f.errObfuscated("its version of Go was taken away, and so was its function table")
+	}
 	if !ok {
 		return fmt.Errorf("%s was built with an unknown version of Go, %q: Go 1.%d or later is supported so far", f.Path, info.GoVersion, minMinor)
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,6 +126,54 @@ func TestCloseTwice(t *testing.T) {
 	if _, err := f.Body(&f.Functions()[0]); err == nil {
 		t.Error("reads after it was closed")
 	}
+}
+
+// Without any section headers everything is found through the program headers,
+// the text of the FIPS 140 module, too.
+func TestNoSectionHeaders(t *testing.T) {
+	compare := func(t *testing.T, whole, bare *File) {
+		if len(bare.elf.Sections) > 0 {
+			t.Fatalf("%d sections", len(bare.elf.Sections))
+		}
+		if !slices.Equal(whole.Functions(), bare.Functions()) {
+			t.Error("the functions differ")
+		}
+		// The Go linker has no segment for the GNU build ID; then it is Go's own.
+		if bare.BuildID == "" || whole.GoVersion != bare.GoVersion || whole.Info.String() != bare.Info.String() {
+			t.Errorf("build ID %q; version %s, %s; modules\n%v\n%v", bare.BuildID, whole.GoVersion, bare.GoVersion, whole.Info, bare.Info)
+		}
+		if a, b := whole.fipsText(), bare.fipsText(); a != b {
+			t.Errorf("FIPS text %#x, %#x", a, b)
+		}
+	}
+	source := shapes(t)
+	for _, version := range testprog.Versions() {
+		for _, o := range []testprog.Options{
+			{GoVersion: version},
+			{GoVersion: version, Flags: []string{"-buildmode=pie"}},
+			{GoVersion: version, Cgo: true, Flags: []string{"-buildmode=pie", "-ldflags=-linkmode=external"}},
+		} {
+			t.Run(o.String(), func(t *testing.T) {
+				whole := open(t, testprog.Build(t, source, o))
+				o.NoHeaders = true
+				compare(t, whole, open(t, testprog.Build(t, source, o)))
+			})
+		}
+	}
+	t.Run("go", func(t *testing.T) {
+		path := goCommand(t)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(data[40:48]) // e_shoff
+		clear(data[58:64]) // e_shentsize, e_shnum, e_shstrndx
+		bare, err := NewFile(bytes.NewReader(data), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compare(t, open(t, path), bare)
+	})
 }
 
 // A C linker leaves no section for the function table in position-independent

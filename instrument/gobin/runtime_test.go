@@ -1,6 +1,7 @@
 package gobin
 
 import (
+	"debug/elf"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -15,13 +16,12 @@ func TestRuntime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		goid, _ := goidOffset(f.minor)
-		want := Runtime{GoidOffset: goid, StackHiOffset: 8, TLSOffset: -8, Source: "table"}
-		if f.Arch == ARM64 {
-			want.TLSOffset = 0
+		want := Runtime{Offsets: offsetsTable[f.minor], StackHiOffset: 8, Source: bareSource(f)}
+		if f.Arch == AMD64 {
+			want.TLSOffset = threadOffset(t, o)
 		}
 		if f.HasDWARF() {
-			want.Source = "dwarf"
+			want.Source = FromDWARF
 		}
 		if r != want {
 			t.Errorf("%+v, want %+v", r, want)
@@ -29,55 +29,61 @@ func TestRuntime(t *testing.T) {
 	})
 }
 
-// A version that nobody has looked at is refused rather than guessed, unless
-// DWARF tells.
-func TestRuntimeOfUnknownVersion(t *testing.T) {
-	whole := open(t, testprog.Build(t, shapes(t), testprog.Options{}))
-	whole.GoVersion, whole.minor = "go1.99.1", 99
-	if r, err := whole.Runtime(); err != nil || r.Source != "dwarf" {
-		t.Errorf("%+v, %v", r, err)
+// bareSource is where the offsets of a file without DWARF come from.
+func bareSource(f *File) Source {
+	if f.Arch == AMD64 {
+		return FromCode
 	}
-	bare := open(t, testprog.Build(t, shapes(t), testprog.Options{Flags: []string{"-ldflags=-s -w"}}))
-	bare.GoVersion, bare.minor = "go1.99.1", 99
-	if _, err := bare.Runtime(); err == nil || !strings.Contains(err.Error(), "go1.99.1") {
-		t.Errorf("error %v", err)
-	}
+	return FromTable
 }
 
-// A shared library finds g through its global offset table.
-func TestRuntimeOfSharedLibrary(t *testing.T) {
-	source := strings.Replace(shapes(t), "import (", "import \"C\"\nimport (", 1)
-	source = strings.Replace(source, "\nfunc main() {", "\n//export Run\nfunc Run() { main() }\n\nfunc main() {", 1)
-	f := open(t, testprog.Build(t, source, testprog.Options{Cgo: true, Flags: []string{"-buildmode=c-shared"}}))
-	if _, err := f.Runtime(); err == nil || !strings.Contains(err.Error(), "shared library") {
-		t.Errorf("error %v", err)
+// threadOffset is where the symbol table has g: that of the same program with
+// one, or none of C's where there is nothing to say it.
+func threadOffset(t *testing.T, o testprog.Options) int64 {
+	o.Strip, o.NoHeaders = false, false
+	f := open(t, testprog.Build(t, shapes(t), o))
+	symbols, err := f.elf.Symbols()
+	for _, s := range symbols {
+		if err == nil && s.Name == "runtime.tlsg" && elf.ST_TYPE(s.Info) == elf.STT_TLS {
+			size, err := f.threadStorage()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return int64(s.Value) - size
+		}
 	}
+	if flags := strings.Join(o.Flags, " "); strings.Contains(flags, "external") || strings.Contains(flags, "thread") {
+		t.Fatal("no symbol runtime.tlsg")
+	}
+	return -8
 }
 
 func TestDecodeTLS(t *testing.T) {
 	for _, test := range []struct {
 		name, code string
 		want       int64
+		slot       uint64
 		err        string
 	}{
-		{"direct", "644c8b3425f8ffffff", -8, ""},
-		{"direct, other offset", "4883ec10 644c8b3425f0ffffff", -16, ""},
-		{"two instructions", "49c7c6f8ffffff 644d8b36", -8, ""},
-		{"two instructions, displacement", "48c7c1f0ffffff 64488b4908", -8, ""},
-		{"global offset table", "4c8b3500100000 644d8b36", 0, "shared library"},
-		{"another register", "48c7c1f8ffffff 644d8b36", 0, "no load through FS"},
-		{"indexed", "64488b0408", 0, "no load through FS"},
-		{"none", "55 4889e5 c3", 0, "no load through FS"},
-		{"broken", "06", 0, "no load through FS"},
-		{"empty", "", 0, "no load through FS"},
+		{"direct", "644c8b3425f8ffffff", -8, 0, ""},
+		{"direct, other offset", "4883ec10 644c8b3425f0ffffff", -16, 0, ""},
+		{"two instructions", "49c7c6f8ffffff 644d8b36", -8, 0, ""},
+		{"two instructions, displacement", "48c7c1f0ffffff 64488b4908", -8, 0, ""},
+		{"global offset table", "90 4c8b3500100000 644d8b36", 0, 0x402008, ""},
+		{"global offset table, displacement", "4c8b3500100000 644d8b7608", 0, 0, "no load through FS"},
+		{"another register", "48c7c1f8ffffff 644d8b36", 0, 0, "no load through FS"},
+		{"indexed", "64488b0408", 0, 0, "no load through FS"},
+		{"none", "55 4889e5 c3", 0, 0, "no load through FS"},
+		{"broken", "06", 0, 0, "no load through FS"},
+		{"empty", "", 0, 0, "no load through FS"},
 	} {
 		code, err := hex.DecodeString(strings.ReplaceAll(test.code, " ", ""))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := decodeTLS(code)
-		if test.err == "" && (err != nil || got != test.want) {
-			t.Errorf("%s: %d, %v, want %d", test.name, got, err, test.want)
+		got, slot, err := decodeTLS(code, 0x401000)
+		if test.err == "" && (err != nil || got != test.want || slot != test.slot) {
+			t.Errorf("%s: %d, %#x, %v, want %d, %#x", test.name, got, slot, err, test.want, test.slot)
 		}
 		if test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
 			t.Errorf("%s: %d, %v, want an error with %q", test.name, got, err, test.err)
@@ -87,17 +93,17 @@ func TestDecodeTLS(t *testing.T) {
 
 // Every minor version that is supported is in all tables, and no other.
 func TestTablesOfVersions(t *testing.T) {
-	var goid, etypes []int
+	var offsets, etypes []int
 	for minor := range 60 {
-		if _, ok := goidOffset(minor); ok {
-			goid = append(goid, minor)
+		if _, ok := offsetsTable[minor]; ok {
+			offsets = append(offsets, minor)
 		}
 		if _, _, ok := moduleTypes(minor); ok {
 			etypes = append(etypes, minor)
 		}
 	}
 	want := []int{18, 19, 20, 21, 22, 23, 24, 25, 26, 27}
-	if !slices.Equal(goid, want) || !slices.Equal(etypes, want) || want[0] != minMinor {
-		t.Errorf("goid of %d, etypes of %d, want %d", goid, etypes, want)
+	if !slices.Equal(offsets, want) || !slices.Equal(etypes, want) || want[0] != minMinor {
+		t.Errorf("offsets of %d, etypes of %d, want %d", offsets, etypes, want)
 	}
 }

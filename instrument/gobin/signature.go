@@ -2,7 +2,6 @@ package gobin
 
 import (
 	"debug/dwarf"
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -134,61 +133,4 @@ func isClosure(name string) bool {
 		}
 	}
 	return false
-}
-
-// goidFromDWARF finds the offset of runtime.g.goid: runtime.casgstatus has a
-// parameter of type *runtime.g.
-func (f *File) goidFromDWARF() (uint64, error) {
-	d, err := f.dwarf()
-	if err != nil {
-		return 0, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i := range f.funcs {
-		if f.funcs[i].Symbol == "runtime.casgstatus" {
-			return d.goid(f.funcs[i].Entry)
-		}
-	}
-	return 0, errors.New("no function runtime.casgstatus")
-}
-
-func (d *debugInfo) goid(casgstatus uint64) (uint64, error) {
-	params, err := d.parameters(casgstatus)
-	if err != nil {
-		return 0, err
-	}
-	if len(params) == 0 {
-		return 0, errors.New("runtime.casgstatus has no parameter in DWARF")
-	}
-	offset := params[0].typ
-	for range 8 { // pointer, typedefs, struct
-		e, r, err := d.entry(offset)
-		if err != nil {
-			return 0, err
-		}
-		if e.Tag != dwarf.TagStructType {
-			next, ok := e.Val(dwarf.AttrType).(dwarf.Offset)
-			if !ok {
-				break
-			}
-			offset = next
-			continue
-		}
-		goid := int64(-1)
-		err = children(e, r, func(member *dwarf.Entry) error {
-			if name, _ := member.Val(dwarf.AttrName).(string); name == "goid" {
-				goid, _ = member.Val(dwarf.AttrDataMemberLoc).(int64)
-			}
-			return nil
-		})
-		if err != nil {
-			return 0, err
-		}
-		if goid > 0 && goid < 4096 && goid%8 == 0 {
-			return uint64(goid), nil
-		}
-		break
-	}
-	return 0, errors.New("DWARF does not describe runtime.g")
 }

@@ -70,7 +70,7 @@ func (p *Plan) printHeader(b *strings.Builder) {
 		line("build ID", "%s", p.File.BuildID)
 	}
 	line("offsets", "g.goid %d, g.stack.hi %d, g %s (from %s)",
-		p.Runtime.GoidOffset, p.Runtime.StackHiOffset, architectureOf(p.File).g(p.Runtime), p.Runtime.Source)
+		p.Runtime.Offsets.Goid, p.Runtime.StackHiOffset, architectureOf(p.File).g(p.Runtime), p.Runtime.Source)
 	line("functions", "%d traced, %d skipped, %d left out", len(p.Functions), len(p.Skipped), p.LeftOut())
 	emulated, stepped := 0, 0
 	for s := range p.sites {

@@ -37,6 +37,11 @@ type Options struct {
 	Cgo bool
 	// Strip runs strip(1). The test is skipped where there is none.
 	Strip bool
+	// NoHeaders takes all section headers and what no segment holds away, as
+	// sstrip(1) does.
+	NoHeaders bool
+	// Experiment is the GOEXPERIMENT that the program and its runtime have.
+	Experiment string
 	// GOARCH is the architecture; empty for that of the machine that runs the tests.
 	GOARCH string
 }
@@ -55,6 +60,12 @@ func (o Options) String() string {
 	}
 	if o.Strip {
 		parts = append(parts, "strip")
+	}
+	if o.NoHeaders {
+		parts = append(parts, "sstrip")
+	}
+	if o.Experiment != "" {
+		parts = append(parts, "X:"+o.Experiment)
 	}
 	if o.GOARCH != "" {
 		parts = append(parts, o.GOARCH)
@@ -86,21 +97,43 @@ func Versions() []string {
 }
 
 // Matrix is every version of Versions with every way to build that changes what
-// a reader of executables sees.
+// a reader of executables sees. Those that cost the most to build are left
+// to the oldest version and that which runs the tests, unless TEST_ALL=1.
 func Matrix() []Options {
+	const external, static = "-ldflags=-linkmode=external", "-ldflags=-linkmode=external -extldflags=-static-pie"
+	pie := []string{"-buildmode=pie"}
 	var all []Options
 	for _, version := range Versions() {
 		all = append(all,
 			Options{GoVersion: version},
 			Options{GoVersion: version, Flags: []string{"-ldflags=-s -w"}},
 			Options{GoVersion: version, Strip: true},
+			Options{GoVersion: version, NoHeaders: true},
 			Options{GoVersion: version, Flags: []string{"-trimpath"}},
-			Options{GoVersion: version, Flags: []string{"-buildmode=pie"}},
-			Options{GoVersion: version, Flags: []string{"-buildmode=pie"}, Strip: true},
+			Options{GoVersion: version, Flags: pie},
+			Options{GoVersion: version, Flags: pie, Strip: true},
 			Options{GoVersion: version, Flags: []string{"-gcflags=all=-N -l"}},
 			Options{GoVersion: version, Cgo: true},
-			Options{GoVersion: version, Cgo: true, Flags: []string{"-ldflags=-linkmode=external"}},
-			Options{GoVersion: version, Cgo: true, Flags: []string{"-buildmode=pie", "-ldflags=-linkmode=external"}},
+			Options{GoVersion: version, Cgo: true, Flags: []string{external}},
+			Options{GoVersion: version, Cgo: true, Flags: []string{"-tags=thread"}},
+			Options{GoVersion: version, Cgo: true, Flags: []string{"-buildmode=pie", external}},
+			Options{GoVersion: version, Cgo: true, Flags: []string{"-buildmode=pie", external}, Strip: true},
+			Options{GoVersion: version, Cgo: true, Flags: []string{"-buildmode=pie", static}, Strip: true},
+		)
+		if os.Getenv("TEST_ALL") != "1" && version != runtime.Version() && version != "go1.18.10" {
+			continue
+		}
+		all = append(all,
+			Options{GoVersion: version, Flags: pie, NoHeaders: true},
+			Options{GoVersion: version, Cgo: true, Flags: []string{"-tags=thread"}, Strip: true},
+			Options{GoVersion: version, Cgo: true, Flags: []string{"-buildmode=pie", static}},
+		)
+		if (Options{}).arch() != "amd64" {
+			continue // a C compiler for another machine lacks their libraries
+		}
+		all = append(all,
+			Options{GoVersion: version, Cgo: true, Flags: []string{"-race"}},
+			Options{GoVersion: version, Cgo: true, Flags: []string{"-asan"}},
 		)
 	}
 	return all
@@ -123,6 +156,28 @@ func MatrixARM64() []Options {
 	}
 	return all
 }
+
+// C are files to be added to the archive of a main package: with them, a build
+// with cgo has C code, linked by the Go linker, or with the tag `thread`, by a C
+// linker, and then with thread-local variables of C's.
+const C = `
+-- user.go --
+//go:build cgo && !thread
+
+package main
+
+import _ "os/user"
+-- thread.go --
+//go:build cgo && thread
+
+package main
+
+// static __thread char mine[40] = "thread";
+// static int touch(int n) { mine[n] = n; return mine[0]; }
+import "C"
+
+func init() { C.touch(7) }
+`
 
 // Build builds a main package and returns the path of the executable, which is
 // kept in the user's cache directory under a hash of the sources and the
@@ -155,6 +210,9 @@ func Build(t testing.TB, source string, o Options) string {
 	run(t, o, dir, append(append([]string{"go", "build", "-o", built}, o.Flags...), "."))
 	if o.Strip {
 		run(t, o, dir, []string{o.tool("strip"), built})
+	}
+	if o.NoHeaders {
+		removeHeaders(t, built)
 	}
 	keep(t, built, path)
 	note(t, path)
@@ -258,6 +316,9 @@ func key(files []file, o Options) string {
 	sort.Slice(files, func(i, j int) bool { return files[i].name < files[j].name })
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %t %t %q\n", o.version(), o.Flags, o.Cgo, o.Strip, o.arch())
+	if o.NoHeaders || o.Experiment != "" { // what was built before they were there has its name still
+		fmt.Fprintf(h, "%t %q\n", o.NoHeaders, o.Experiment)
+	}
 	for _, file := range files {
 		fmt.Fprintf(h, "%s %d\n", file.name, len(file.data))
 		h.Write(file.data)
@@ -320,7 +381,7 @@ func run(t testing.TB, o Options, dir string, args []string) {
 		flags = "-mod=mod"
 	}
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+o.version(), "GOFLAGS="+flags, "GOWORK=off",
-		"GOOS=linux", "GOARCH="+o.arch(), "CGO_ENABLED="+cgo, "CC="+o.tool("gcc"))
+		"GOOS=linux", "GOARCH="+o.arch(), "CGO_ENABLED="+cgo, "CC="+o.tool("gcc"), "GOEXPERIMENT="+o.Experiment)
 	output, err := cmd.CombinedOutput()
 	if err == nil {
 		return

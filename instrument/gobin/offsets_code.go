@@ -1,0 +1,226 @@
+package gobin
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/arch/x86/x86asm"
+)
+
+// The runtime's own code has the offsets in its instructions. These functions
+// are in every executable of Go 1.18 to 1.27, are never inlined, and do so
+// little with a g that each use of it can be accounted for:
+//
+//	printcreatedby(gp)      findfunc(gp.gopc); gp.goid != 1; gp.parentGoid
+//	isSystemGoroutine(gp)   findfunc(gp.startpc)
+//	systemstack             g.m, m.gsignal, m.g0, m.curg, in assembly
+//	recovery(gp)            gp._panic and what it points to (from Go 1.22 on)
+//	gorecover               getg()._panic and what it points to
+//	newproc1                stores gopc, startpc, goid and parentGoid
+//
+// What does not look exactly like that is not known.
+
+var errOtherCode = errors.New("is not as in the releases that are known")
+
+// readings are the functions that are always there, in the order in which each
+// may rely on those before it.
+var readings = []struct {
+	symbol string
+	read   func(o *Offsets, code []x86asm.Inst) bool
+}{
+	{"runtime.printcreatedby", readCreation},
+	{"runtime.isSystemGoroutine", readStart},
+	{"runtime.systemstack", readThread},
+	{"runtime.recovery", readPanic},
+	{"runtime.newproc1", checkCreation},
+}
+
+// offsetsFromCode reads the offsets from the instructions of the runtime.
+func (f *File) offsetsFromCode() (Offsets, error) {
+	if f.Arch != AMD64 {
+		return Offsets{}, fmt.Errorf("code for %s is not understood", f.Arch)
+	}
+	var o Offsets
+	for _, step := range readings {
+		code, err := f.instructions(step.symbol)
+		if err != nil {
+			return Offsets{}, err
+		}
+		if !step.read(&o, code) {
+			return Offsets{}, fmt.Errorf("%s %w", step.symbol, errOtherCode)
+		}
+	}
+	// A program that never recovers may be without it.
+	if code, err := f.instructions("runtime.gorecover"); err == nil && !readRecover(&o, code) {
+		return Offsets{}, fmt.Errorf("runtime.gorecover %w", errOtherCode)
+	}
+	if !o.plausible() {
+		return Offsets{}, fmt.Errorf("its runtime's fields are where none can be: %s", o)
+	}
+	return o, nil
+}
+
+// instructions decodes all of the code of the one function of that name.
+func (f *File) instructions(symbol string) ([]x86asm.Inst, error) {
+	var found *Function
+	for i := range f.funcs {
+		if fn := &f.funcs[i]; fn.Symbol == symbol && !fn.Wrapper {
+			if found != nil {
+				return nil, fmt.Errorf("there are two %s", symbol)
+			}
+			found = fn
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("no function %s", symbol)
+	}
+	code, err := f.readAlloc(found.Entry, found.End-found.Entry)
+	if err != nil {
+		return nil, err
+	}
+	all, ok := decodeAll(code)
+	if !ok {
+		return nil, fmt.Errorf("%s %w", symbol, errOtherCode)
+	}
+	return all, nil
+}
+
+func decodeAll(code []byte) (all []x86asm.Inst, ok bool) {
+	for len(code) > 0 {
+		inst, err := x86asm.Decode(code, 64)
+		if err != nil || inst.Op == 0 || inst.Len > len(code) {
+			return nil, false
+		}
+		all = append(all, inst)
+		code = code[inst.Len:]
+	}
+	return all, true
+}
+
+// readCreation takes gopc, goid and, where there is one, parentGoid from
+// printcreatedby.
+func readCreation(o *Offsets, code []x86asm.Inst) bool {
+	uses := usesOf(code, x86asm.RAX)
+	if len(uses) != 2 && len(uses) != 3 || !uses[0].loads() || !uses[1].compares(1) {
+		return false
+	}
+	o.Gopc, o.Goid = uses[0].offset, uses[1].offset
+	if len(uses) == 3 {
+		if !uses[2].loads() || uses[2].offset != o.Gopc-8 {
+			return false
+		}
+		o.ParentGoid = uses[2].offset
+	}
+	return true
+}
+
+// readStart takes startpc from isSystemGoroutine: what it looks up first.
+func readStart(o *Offsets, code []x86asm.Inst) bool {
+	uses := usesOf(code, x86asm.RAX)
+	if len(uses) == 0 || !uses[0].loads() || uses[0].into != x86asm.RAX || uses[0].offset != o.Gopc+16 {
+		return false
+	}
+	o.Startpc = uses[0].offset
+	for _, next := range code[uses[0].at+1:] {
+		if next.Op == x86asm.CALL {
+			return true // of findfunc(AX)
+		}
+		if next.Op != x86asm.NOP {
+			return false
+		}
+	}
+	return false
+}
+
+// readThread takes m and curg from systemstack, which compares g with each of
+// the goroutines that a thread has: gsignal, g0, which comes first, and curg.
+//
+//	MOVQ m(AX), BX; CMPQ AX, gsignal(BX); JEQ; MOVQ 0(BX), DX; CMPQ AX, DX; JEQ; CMPQ AX, curg(BX); JNE
+func readThread(o *Offsets, code []x86asm.Inst) bool {
+	for i, inst := range code {
+		m, ok := memory(inst.Args[1])
+		if inst.Op != x86asm.MOV || !ok || m.Base != x86asm.RAX || len(code) < i+8 {
+			continue
+		}
+		g, thread := x86asm.RAX, inst.Args[0]
+		gsignal, ok1 := comparesPointer(code[i+1], g, thread)
+		g0, ok2 := memory(code[i+3].Args[1])
+		curg, ok3 := comparesPointer(code[i+6], g, thread)
+		if !ok1 || !ok2 || !ok3 ||
+			code[i+2].Op != x86asm.JE || code[i+5].Op != x86asm.JE || code[i+7].Op != x86asm.JNE ||
+			code[i+3].Op != x86asm.MOV || x86asm.Arg(g0.Base) != thread || g0.Disp != 0 ||
+			code[i+4].Op != x86asm.CMP || code[i+4].Args[0] != x86asm.Arg(g) || code[i+4].Args[1] != code[i+3].Args[0] ||
+			gsignal == curg || gsignal == 0 {
+			return false
+		}
+		o.M, o.Curg = uint64(m.Disp), curg
+		return true
+	}
+	return false
+}
+
+// comparesPointer recognises CMPQ g, off(base).
+func comparesPointer(inst x86asm.Inst, g x86asm.Reg, base x86asm.Arg) (offset uint64, ok bool) {
+	m, ok := memory(inst.Args[1])
+	if inst.Op != x86asm.CMP || inst.Args[0] != x86asm.Arg(g) || !ok || x86asm.Arg(m.Base) != base || m.Disp < 0 {
+		return 0, false
+	}
+	return uint64(m.Disp), true
+}
+
+// readPanic takes _panic from recovery, which begins with following it. Before
+// Go 1.22 it did not: it begins with numbers, and nothing is learned.
+func readPanic(o *Offsets, code []x86asm.Inst) bool {
+	uses := usesOf(code, x86asm.RAX)
+	if len(uses) == 0 || !uses[0].loads() {
+		return false
+	}
+	if follows(code[uses[0].at+1:], uses[0].into) {
+		o.Panic = uses[0].offset
+	}
+	return true
+}
+
+// readRecover takes _panic from gorecover, which follows it where it is not nil.
+func readRecover(o *Offsets, code []x86asm.Inst) bool {
+	uses := usesOf(code, x86asm.R14)
+	if len(uses) != 1 || !uses[0].loads() || o.Panic != 0 && o.Panic != uses[0].offset {
+		return false
+	}
+	o.Panic = uses[0].offset
+	return true
+}
+
+// follows says whether a register that has just been loaded is used as an
+// address before it is written, or compared with anything but nil.
+func follows(code []x86asm.Inst, register x86asm.Reg) bool {
+	for _, inst := range code {
+		for i, arg := range inst.Args {
+			if m, ok := memory(arg); ok && m.Base == register && (i == 1 || inst.Op == x86asm.CMP) {
+				return true
+			}
+		}
+		switch {
+		case inst.Op == x86asm.MOV && inst.Args[0] != x86asm.Arg(register):
+		case inst.Op == x86asm.NOP:
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// checkCreation says whether newproc1, which fills in a new g, writes words
+// where the others were found to read them.
+func checkCreation(o *Offsets, code []x86asm.Inst) bool {
+	stores := make(map[uint64]bool)
+	for _, inst := range code {
+		if inst.Op != x86asm.MOV || inst.DataSize != 64 {
+			continue
+		}
+		if m, ok := memory(inst.Args[0]); ok && m.Base != x86asm.RSP && m.Disp > 0 {
+			stores[uint64(m.Disp)] = true
+		}
+	}
+	return stores[o.Gopc] && stores[o.Startpc] && stores[o.Goid] && (o.ParentGoid == 0 || stores[o.ParentGoid])
+}

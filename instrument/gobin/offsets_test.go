@@ -1,0 +1,164 @@
+package gobin
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/uspan/uspan/internal/testprog"
+)
+
+// DWARF, the code and the table tell the same of every release, however a
+// program is built; for arm64, DWARF and the table.
+func TestThreeWaysAgree(t *testing.T) {
+	matrix(t, func(t *testing.T, _ testprog.Options, f *File) {
+		table, ok := f.offsetsFromTable()
+		if !ok {
+			t.Error("the table does not know it")
+		}
+		if code, err := f.offsetsFromCode(); f.Arch == AMD64 && (err != nil || code != table) {
+			t.Errorf("code %v, %v\ntable %v", code, err, table)
+		}
+		if table.Goid == 0 || table.M == 0 || table.Panic == 0 || table.Gopc == 0 || table.Startpc == 0 || table.Curg == 0 ||
+			(table.ParentGoid != 0) != (f.minor >= 21) {
+			t.Errorf("%v is not all there is", table)
+		}
+		if !f.HasDWARF() {
+			return
+		}
+		if described, err := f.offsetsFromDWARF(); err != nil || described != table {
+			t.Errorf("DWARF %v, %v\ntable %v", described, err, table)
+		}
+	})
+}
+
+// An experiment may change the runtime's structs: the table is not asked.
+func TestOffsetsOfExperiments(t *testing.T) {
+	experiments := map[string]string{"": "nogreenteagc"}
+	if os.Getenv("TEST_ALL") == "1" {
+		experiments["go1.21.13"] = "arenas"
+		experiments["go1.22.12"] = "rangefunc,loopvar"
+		experiments["go1.24.9"] = "noswissmap,nospinbitmutex,noaliastypeparams"
+		experiments["go1.25.5"] = "greenteagc,jsonv2"
+		experiments["go1.27.1"] = "nogreenteagc"
+	}
+	for version, experiment := range experiments {
+		t.Run(version+" "+experiment, func(t *testing.T) {
+			o := testprog.Options{GoVersion: version, Experiment: experiment}
+			whole := open(t, testprog.Build(t, shapes(t), o))
+			o.Flags = []string{"-ldflags=-s -w"}
+			bare := open(t, testprog.Build(t, shapes(t), o))
+			if !strings.Contains(bare.GoVersion, "X:") {
+				t.Errorf("version %q", bare.GoVersion)
+			}
+			if listed, ok := bare.offsetsFromTable(); ok {
+				t.Errorf("the table has %v", listed)
+			}
+			want, err := whole.Runtime()
+			if err != nil || want.Source != FromDWARF {
+				t.Fatalf("%+v, %v", want, err)
+			}
+			got, err := bare.Runtime()
+			if err != nil || got.Source != FromCode || got.Offsets != want.Offsets {
+				t.Errorf("%+v, %v, want %+v", got, err, want)
+			}
+		})
+	}
+}
+
+// bareFile is a stripped program whose code a test may change.
+func bareFile(t *testing.T, change func(f *File, data []byte)) *File {
+	t.Helper()
+	path := testprog.Build(t, shapes(t), testprog.Options{Flags: []string{"-ldflags=-s -w"}})
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := NewFile(bytes.NewReader(data), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		change(f, data)
+	}
+	return f
+}
+
+// replace changes bytes in the code of a function that are there once.
+func replace(t *testing.T, symbol string, from, to []byte) func(*File, []byte) {
+	return func(f *File, data []byte) {
+		fn := find(t, f, symbol)
+		offset, _ := f.Offset(fn.Entry)
+		code := data[offset : offset+fn.End-fn.Entry]
+		if bytes.Count(code, from) != 1 || len(from) != len(to) {
+			t.Fatalf("%s: % x has not % x once", symbol, code, from)
+		}
+		copy(code[bytes.Index(code, from):], to)
+	}
+}
+
+// A release that nobody has looked at is read by its DWARF, else by its code
+// where that is as it always was, and else refused: nothing is guessed.
+func TestOffsetsOfUnknownReleases(t *testing.T) {
+	word := func(n uint64) []byte { return binary.LittleEndian.AppendUint32(nil, uint32(n)) }
+	known := offsetsTable[26]
+	const unknown = "go1.99.1"
+	for _, test := range []struct {
+		name    string
+		version string
+		change  func(*File, []byte)
+		source  Source
+		err     string
+	}{
+		{"as it is", unknown, nil, FromCode, ""},
+		{"another comparison", unknown, replace(t, "runtime.printcreatedby", append(word(known.Goid), 1), append(word(known.Goid), 2)), "", unknown},
+		{"another goid", unknown, replace(t, "runtime.printcreatedby", word(known.Goid), word(known.Goid+0x40)), "", unknown},
+		{"another gopc", unknown, replace(t, "runtime.printcreatedby", word(known.Gopc), word(known.Gopc+8)), "", unknown},
+		{"another startpc", unknown, replace(t, "runtime.isSystemGoroutine", word(known.Startpc), word(known.Startpc+8)), "", unknown},
+		{"a known release with another comparison", "go1.26.8", replace(t, "runtime.printcreatedby", append(word(known.Goid), 1), append(word(known.Goid), 2)), FromTable, ""},
+		{"a release candidate with another comparison", "go1.26rc1", replace(t, "runtime.printcreatedby", append(word(known.Goid), 1), append(word(known.Goid), 2)), "", "go1.26rc1"},
+		{"a release with other structs", "go1.23.4", nil, "", "g.goid 152"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := bareFile(t, test.change)
+			f.GoVersion = test.version
+			f.minor, _ = parseMinor(test.version)
+			got, source, err := f.readOffsets()
+			if test.err != "" {
+				if err == nil || !strings.Contains(err.Error(), test.err) || !strings.Contains(err.Error(), "build it with DWARF") {
+					t.Errorf("%v from %s, error %v", got, source, err)
+				}
+				return
+			}
+			if err != nil || source != test.source || got != known {
+				t.Errorf("%v from %s, %v, want %v", got, source, err, known)
+			}
+		})
+	}
+	whole := open(t, testprog.Build(t, shapes(t), testprog.Options{}))
+	whole.GoVersion, whole.minor = unknown, 99
+	if r, err := whole.Runtime(); err != nil || r.Source != FromDWARF || r.Offsets != known {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestIsRelease(t *testing.T) {
+	for version, want := range map[string]bool{
+		"go1.21":                         true,
+		"go1.26.8":                       true,
+		"go1.24.4 (Red Hat 1.24.4-1.el)": true,
+		"go1.23.1-vendor":                true,
+		"go1.27rc1":                      false,
+		"go1.26.8 X:nogreenteagc":        false,
+		"go1.26.8-X:nogreenteagc":        false,
+		"devel go1.28-0a1b2c3 Mon":       false,
+		"go1.27-devel_0a1b2c3":           false,
+		"":                               false,
+	} {
+		if got := isRelease(version); got != want {
+			t.Errorf("%q: %t", version, got)
+		}
+	}
+}
