@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,12 +26,20 @@ import (
 type docker struct {
 	host    string // for DOCKER_HOST
 	network int    // file descriptor of its network namespace
+
+	daemon *exec.Cmd
+	ended  chan struct{}
+	log    bytes.Buffer // complete when it has ended
 }
 
 // startDocker runs a daemon until the test ends. Where the machine has not got
 // what it needs (Debian's docker.io, docker-compose and iproute2, or their
 // like), the test is skipped, and fails instead when REQUIRE_DOCKER is 1.
-func startDocker(t *testing.T) *docker {
+func startDocker(t *testing.T) *docker { return startDockerUnder(t) }
+
+// startDockerUnder is startDocker with another command in front, that starts
+// the daemon and ends as the daemon does.
+func startDockerUnder(t *testing.T, command ...string) *docker {
 	t.Helper()
 	for _, name := range []string{"dockerd", "docker", "docker-compose", "ip"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -42,40 +51,47 @@ func startDocker(t *testing.T) *docker {
 	}
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "docker.sock")
-	var log bytes.Buffer
-	daemon := exec.Command("sh", "-c", `ip link set lo up && exec dockerd "$@"`, "dockerd",
-		"--host=unix://"+socket, "--pidfile="+filepath.Join(dir, "pid"),
-		"--data-root="+filepath.Join(dir, "data"), "--exec-root="+filepath.Join(dir, "exec"))
-	daemon.Stdout, daemon.Stderr = &log, &log
-	daemon.SysProcAttr = &syscall.SysProcAttr{
+	d := &docker{host: "unix://" + socket, ended: make(chan struct{})}
+	d.daemon = exec.Command("sh", slices.Concat([]string{"-c", `ip link set lo up && exec "$@"`, "sh"}, command, []string{"dockerd",
+		"--host=" + d.host, "--pidfile=" + filepath.Join(dir, "pid"),
+		"--data-root=" + filepath.Join(dir, "data"), "--exec-root=" + filepath.Join(dir, "exec")})...)
+	d.daemon.Stdout, d.daemon.Stderr = &d.log, &d.log
+	d.daemon.SysProcAttr = &syscall.SysProcAttr{
 		Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
 		Pdeathsig:    syscall.SIGTERM, // it stops its containers then
 	}
-	if err := daemon.Start(); err != nil {
+	if err := d.daemon.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
 	go func() {
-		defer close(ended)
-		_ = daemon.Wait()
+		defer close(d.ended)
+		_ = d.daemon.Wait()
 	}()
 	t.Cleanup(func() {
-		_ = daemon.Process.Signal(syscall.SIGTERM)
-		<-ended
+		d.stop()
 		if t.Failed() {
-			t.Logf("the daemon's log:\n%s", warnings(log.String()))
+			t.Logf("the daemon's log:\n%s", warnings(d.log.String()))
 		}
 	})
 
-	d := &docker{host: "unix://" + socket}
-	d.awaitReady(t, socket, ended)
+	d.awaitReady(t, socket, d.ended)
 	var err error
-	d.network, err = unix.Open(fmt.Sprintf("/proc/%d/ns/net", daemon.Process.Pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	d.network, err = unix.Open(fmt.Sprintf("/proc/%d/ns/net", d.daemon.Process.Pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(d.network) })
 	return d
+}
+
+// stop asks the daemon to end, and waits until it has.
+func (d *docker) stop() {
+	select {
+	case <-d.ended:
+	default:
+		_ = d.daemon.Process.Signal(syscall.SIGTERM)
+		<-d.ended
+	}
 }
 
 func (d *docker) awaitReady(t *testing.T, socket string, ended <-chan struct{}) {
