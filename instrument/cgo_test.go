@@ -1,0 +1,164 @@
+package instrument_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/target"
+	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/testprog"
+)
+
+// counterSource is part of a Go package that counts calls: Work calls helper n times, and
+// itself on a goroutine of its own.
+const counterSource = `
+var calls struct{ work, helper int64 }
+
+//go:noinline
+func work(n int64) int64 {
+	atomic.AddInt64(&calls.work, 1)
+	done := make(chan int64)
+	for i := int64(0); i < n; i++ {
+		go func() { done <- helper(i, [1500]byte{1}) }()
+		n += <-done - 1
+	}
+	return n
+}
+
+//go:noinline
+func helper(n int64, big [1500]byte) int64 {
+	atomic.AddInt64(&calls.helper, 1)
+	if n%16 == 0 {
+		runtime.GC()
+	}
+	return int64(big[0])
+}
+
+func tell() {
+	fmt.Printf("{\"main.work\": %d, \"main.helper\": %d}\n", atomic.LoadInt64(&calls.work), atomic.LoadInt64(&calls.helper))
+}
+`
+
+// exact traces a command that prints how often its functions ran.
+func exact(t *testing.T, names []string, command target.Command) {
+	t.Helper()
+	spans, summary, printed := trace(t, instrument.Config{Rules: plan.Rules{Patterns: names, Values: true}}, command)
+	var truth map[string]int64
+	if err := json.Unmarshal(printed, &truth); err != nil {
+		t.Fatalf("the target printed %q: %v", printed, err)
+	}
+	got := make(map[string]int64)
+	for _, s := range spans {
+		got[s.Function.Name]++
+	}
+	for _, name := range names {
+		if got[name] != truth[name] || got[name] == 0 {
+			t.Errorf("%s: %d spans, %d calls", name, got[name], truth[name])
+		}
+	}
+	if summary.LostSpans() != 0 || summary.Open != 0 || summary.Lost.Unpaired != 0 {
+		t.Errorf("lost: %+v", summary)
+	}
+}
+
+// A C program with Go linked into it calls Go on threads of its own, which have
+// no goroutine but for the time of a call.
+func TestArchiveInC(t *testing.T) {
+	kerneltest.Require(t)
+	const library = "-- go.mod --\nmodule example.com/archive\n\ngo 1.18\n-- main.go --\npackage main\n\n" +
+		"import (\n\t\"C\"\n\t\"fmt\"\n\t\"runtime\"\n\t\"sync/atomic\"\n)\n" + counterSource + `
+//export Work
+func Work(n int64) int64 { return work(n) }
+
+//export Tell
+func Tell() { tell() }
+
+func main() {}
+`
+	const program = `
+#include <pthread.h>
+#include <stdio.h>
+static __thread char mine[100] = "thread";
+extern long long Work(long long);
+extern void Tell(void);
+static void *run(void *arg)
+{
+	for (int i = 0; i < 50; i++)
+		mine[i] = Work(i % 4);
+	return arg;
+}
+int main(void)
+{
+	pthread_t threads[8];
+	for (int i = 0; i < 8; i++)
+		pthread_create(&threads[i], NULL, run, NULL);
+	run(NULL);
+	for (int i = 0; i < 8; i++)
+		pthread_join(threads[i], NULL);
+	Tell();
+	return 0;
+}
+`
+	dir := t.TempDir()
+	source := filepath.Join(dir, "main.c")
+	if err := os.WriteFile(source, []byte(program), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range testprog.Versions() {
+		built := testprog.Build(t, library, testprog.Options{GoVersion: version, Cgo: true, Flags: []string{"-buildmode=c-archive"}})
+		archive := filepath.Join(dir, version+".a")
+		if err := os.Symlink(built, archive); err != nil {
+			t.Fatal(err)
+		}
+		for _, flags := range []string{"-pie", "-no-pie", "-static-pie", "-pie -s"} {
+			t.Run(version+" "+flags, func(t *testing.T) {
+				exe := filepath.Join(t.TempDir(), "program")
+				args := append([]string{"-O2", "-o", exe, source, archive, "-lpthread"}, strings.Fields(flags)...)
+				if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+					t.Fatalf("gcc: %v\n%s", err, out)
+				}
+				exact(t, []string{"main.work", "main.helper"}, target.Command{Path: exe})
+			})
+		}
+	}
+}
+
+// A program that loads plugins is traced as any other; what is in the plugins is
+// in other files.
+func TestPluginHost(t *testing.T) {
+	kerneltest.Require(t)
+	const library = "-- go.mod --\nmodule example.com/plugin\n\ngo 1.18\n-- main.go --\npackage main\n\n" +
+		"func Add(n int64) int64 { return n + 1 }\n\nfunc main() {}\n"
+	const host = "-- go.mod --\nmodule example.com/host\n\ngo 1.18\n-- main.go --\npackage main\n\n" +
+		"import (\n\t\"fmt\"\n\t\"os\"\n\t\"plugin\"\n\t\"runtime\"\n\t\"sync/atomic\"\n)\n" + counterSource + `
+func main() {
+	loaded, err := plugin.Open(os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	add, err := loaded.Lookup("Add")
+	if err != nil {
+		panic(err)
+	}
+	for i := int64(0); i < 100; i++ {
+		work(add.(func(int64) int64)(i % 3))
+	}
+	tell()
+}
+`
+	for _, version := range testprog.Versions() {
+		t.Run(version, func(t *testing.T) {
+			o := testprog.Options{GoVersion: version, Cgo: true, Flags: []string{"-buildmode=plugin"}}
+			plugin := testprog.Build(t, library, o)
+			o.Flags = nil
+			exact(t, []string{"main.work", "main.helper"},
+				target.Command{Path: testprog.Build(t, host, o), Args: []string{plugin}})
+		})
+	}
+}
