@@ -26,7 +26,7 @@ func countingArchive(t *testing.T) string {
 // in whatever way it is built; without DWARF, at least every call has its span.
 func TestVersions(t *testing.T) {
 	archive := countingArchive(t)
-	for _, options := range testprog.Matrix() {
+	for _, options := range append(testprog.Matrix(), testprog.Experiments()...) {
 		t.Run(options.String(), func(t *testing.T) {
 			exe := testprog.Build(t, archive, options)
 			kerneltest.Require(t)

@@ -36,17 +36,8 @@ func TestThreeWaysAgree(t *testing.T) {
 
 // An experiment may change the runtime's structs: the table is not asked.
 func TestOffsetsOfExperiments(t *testing.T) {
-	experiments := map[string]string{"": "nogreenteagc"}
-	if os.Getenv("TEST_ALL") == "1" {
-		experiments["go1.21.13"] = "arenas"
-		experiments["go1.22.12"] = "rangefunc,loopvar"
-		experiments["go1.24.9"] = "noswissmap,nospinbitmutex,noaliastypeparams"
-		experiments["go1.25.5"] = "greenteagc,jsonv2"
-		experiments["go1.27.1"] = "nogreenteagc"
-	}
-	for version, experiment := range experiments {
-		t.Run(version+" "+experiment, func(t *testing.T) {
-			o := testprog.Options{GoVersion: version, Experiment: experiment}
+	for _, o := range testprog.Experiments() {
+		t.Run(o.String(), func(t *testing.T) {
 			whole := open(t, testprog.Build(t, shapes(t), o))
 			o.Flags = []string{"-ldflags=-s -w"}
 			bare := open(t, testprog.Build(t, shapes(t), o))

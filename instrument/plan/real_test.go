@@ -57,7 +57,7 @@ func TestRealExecutables(t *testing.T) {
 	}
 	for _, version := range testprog.Versions() {
 		// What a test program was built with is here, and its own tools with it.
-		testprog.Build(t, "-- go.mod --\nmodule m\n-- main.go --\npackage main\nfunc main() {}\n", testprog.Options{GoVersion: version})
+		testprog.Build(t, "-- go.mod --\nmodule example.com/m\n-- main.go --\npackage main\nfunc main() {}\n", testprog.Options{GoVersion: version})
 		paths = append(paths, filepath.Join(toolchain(t, version), "bin", "go"), filepath.Join(toolchain(t, version), "bin", "gofmt"))
 	}
 	for _, path := range paths {

@@ -157,6 +157,23 @@ func MatrixARM64() []Options {
 	return all
 }
 
+// Experiments are builds with a GOEXPERIMENT that changes the runtime: one with
+// the release that runs the tests, and more with TEST_ALL=1.
+func Experiments() []Options {
+	all := []Options{{GoVersion: "go1.26.8", Experiment: "nogreenteagc,runtimesecret"}}
+	if os.Getenv("TEST_ALL") == "1" {
+		all = append(all,
+			Options{GoVersion: "go1.21.13", Experiment: "arenas,staticlockranking"},
+			Options{GoVersion: "go1.22.12", Experiment: "rangefunc,loopvar"},
+			Options{GoVersion: "go1.24.9", Experiment: "noswissmap,nospinbitmutex,noaliastypeparams"},
+			Options{GoVersion: "go1.25.5", Experiment: "greenteagc,jsonv2"},
+			Options{GoVersion: "go1.26.8", Experiment: "goroutineleakprofile,staticlockranking"},
+			Options{GoVersion: "go1.27.1", Experiment: "nogreenteagc,runtimesecret,runtimefreegc"},
+		)
+	}
+	return all
+}
+
 // C are files to be added to the archive of a main package: with them, a build
 // with cgo has C code, linked by the Go linker, or with the tag `thread`, by a C
 // linker, and then with thread-local variables of C's.
