@@ -2,6 +2,7 @@ package gobin
 
 import (
 	"bytes"
+	"debug/elf"
 	"encoding/binary"
 	"os"
 	"runtime"
@@ -81,6 +82,21 @@ func fuzzRegions(f *File) []span {
 			regions = append(regions, span{s.Offset, s.Offset + s.FileSize})
 		}
 	}
+	for _, where := range f.relocationTables() {
+		add(where.start, where.size())
+	}
+	for _, p := range f.elf.Progs {
+		if p.Type == elf.PT_DYNAMIC {
+			add(p.Vaddr, p.Filesz)
+		}
+	}
+	for _, reading := range readings {
+		for i := range f.funcs {
+			if fn := &f.funcs[i]; fn.Symbol == reading.symbol {
+				add(fn.Entry, fn.End-fn.Entry)
+			}
+		}
+	}
 	// The section headers.
 	regions = append(regions, span{uint64(f.size) - 64*uint64(len(f.elf.Sections)), uint64(f.size)})
 	return regions
@@ -127,11 +143,12 @@ func FuzzDamagedExecutable(f *testing.F) {
 		regions []span
 	}
 	var bases []base
-	for _, flags := range [][]string{
-		{"-ldflags=-compressdwarf=false"},
-		{"-buildmode=pie", "-ldflags=-compressdwarf=false"},
+	for _, o := range []testprog.Options{
+		{Flags: []string{"-ldflags=-compressdwarf=false"}},
+		{Flags: []string{"-buildmode=pie", "-ldflags=-compressdwarf=false"}},
+		{Flags: []string{"-buildmode=pie"}, NoHeaders: true},
 	} {
-		path := testprog.Build(f, fuzzProgram, testprog.Options{Flags: flags})
+		path := testprog.Build(f, fuzzProgram, o)
 		data, err := os.ReadFile(path)
 		if err != nil {
 			f.Fatal(err)
@@ -140,6 +157,7 @@ func FuzzDamagedExecutable(f *testing.F) {
 	}
 	f.Add(uint8(0), uint32(0), []byte{})
 	f.Add(uint8(1), uint32(0), []byte{})
+	f.Add(uint8(2), uint32(0), []byte{})
 	for region := range 24 {
 		f.Add(uint8(region), uint32(0), []byte{byte(region), 7, 0, 0, 1, 3, byte(region), 16, 1, 0, 2, 0xff})
 		f.Add(uint8(region), uint32(0), []byte{byte(region), 40, 0, 0, 2, 0xff, byte(region), 200, 0, 0, 3, 9})
