@@ -45,6 +45,15 @@ func tell() {
 }
 `
 
+// requireLinker skips a test where programs cannot be linked and loaded with C's.
+func requireLinker(t *testing.T) {
+	t.Helper()
+	if os.Getenv("TESTPROG_PACKED") != "" {
+		t.Skip("this machine has neither a C compiler nor a C library")
+	}
+	kerneltest.Require(t)
+}
+
 // exact traces a command that prints how often its functions ran.
 func exact(t *testing.T, names []string, command target.Command) {
 	t.Helper()
@@ -70,7 +79,7 @@ func exact(t *testing.T, names []string, command target.Command) {
 // A C program with Go linked into it calls Go on threads of its own, which have
 // no goroutine but for the time of a call.
 func TestArchiveInC(t *testing.T) {
-	kerneltest.Require(t)
+	requireLinker(t)
 	const library = "-- go.mod --\nmodule example.com/archive\n\ngo 1.18\n-- main.go --\npackage main\n\n" +
 		"import (\n\t\"C\"\n\t\"fmt\"\n\t\"runtime\"\n\t\"sync/atomic\"\n)\n" + counterSource + `
 //export Work
@@ -132,7 +141,7 @@ int main(void)
 // A program that loads plugins is traced as any other; what is in the plugins is
 // in other files.
 func TestPluginHost(t *testing.T) {
-	kerneltest.Require(t)
+	requireLinker(t)
 	const library = "-- go.mod --\nmodule example.com/plugin\n\ngo 1.18\n-- main.go --\npackage main\n\n" +
 		"func Add(n int64) int64 { return n + 1 }\n\nfunc main() {}\n"
 	const host = "-- go.mod --\nmodule example.com/host\n\ngo 1.18\n-- main.go --\npackage main\n\n" +

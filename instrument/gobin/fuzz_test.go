@@ -229,7 +229,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func FuzzOffsets(f *testing.F) {
-	exe := open(f, testprog.Build(f, fuzzProgram, testprog.Options{}))
+	exe := open(f, testprog.Build(f, fuzzProgram, testprog.Options{GOARCH: "amd64"}))
 	for i, reading := range readings {
 		fn := find(f, exe, reading.symbol)
 		code, err := exe.readAlloc(fn.Entry, fn.End-fn.Entry)

@@ -38,6 +38,7 @@ func TestThreeWaysAgree(t *testing.T) {
 func TestOffsetsOfExperiments(t *testing.T) {
 	for _, o := range testprog.Experiments() {
 		t.Run(o.String(), func(t *testing.T) {
+			o.GOARCH = "amd64"
 			whole := open(t, testprog.Build(t, shapes(t), o))
 			o.Flags = []string{"-ldflags=-s -w"}
 			bare := open(t, testprog.Build(t, shapes(t), o))
@@ -62,7 +63,7 @@ func TestOffsetsOfExperiments(t *testing.T) {
 // bareFile is a stripped program whose code a test may change.
 func bareFile(t *testing.T, change func(f *File, data []byte)) *File {
 	t.Helper()
-	path := testprog.Build(t, shapes(t), testprog.Options{Flags: []string{"-ldflags=-s -w"}})
+	path := testprog.Build(t, shapes(t), testprog.Options{GOARCH: "amd64", Flags: []string{"-ldflags=-s -w"}})
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +129,7 @@ func TestOffsetsOfUnknownReleases(t *testing.T) {
 			}
 		})
 	}
-	whole := open(t, testprog.Build(t, shapes(t), testprog.Options{}))
+	whole := open(t, testprog.Build(t, shapes(t), testprog.Options{GOARCH: "amd64"}))
 	whole.GoVersion, whole.minor = unknown, 99
 	if r, err := whole.Runtime(); err != nil || r.Source != FromDWARF || r.Offsets != known {
 		t.Errorf("%+v, %v", r, err)

@@ -191,16 +191,18 @@ func (f *File) findTable() (table, error) {
 		}
 	}
 	problem := errNoTable
-	for _, s := range f.segments {
-		if s.executable {
-			continue
-		}
-		t, err := f.searchTable(s)
-		if err == nil {
-			return t, nil
-		}
-		if !errors.Is(err, errNoTable) {
-			problem = err
+	for _, code := range []bool{false, true} { // gold has one segment for both
+		for _, s := range f.segments {
+			if s.executable != code {
+				continue
+			}
+			t, err := f.searchTable(s)
+			if err == nil {
+				return t, nil
+			}
+			if !errors.Is(err, errNoTable) {
+				problem = err
+			}
 		}
 	}
 	return table{}, problem

@@ -132,6 +132,7 @@ func Matrix() []Options {
 			continue // a C compiler for another machine lacks their libraries
 		}
 		all = append(all,
+			Options{GoVersion: version, Cgo: true, Flags: []string{"-tags=thread", "-ldflags=-extldflags=-fuse-ld=gold"}, NoHeaders: true},
 			Options{GoVersion: version, Cgo: true, Flags: []string{"-race"}},
 			Options{GoVersion: version, Cgo: true, Flags: []string{"-asan"}},
 		)
@@ -355,6 +356,9 @@ func require(t testing.TB, o Options) {
 	}
 	if o.Strip {
 		tools = append(tools, o.tool("strip"))
+	}
+	if strings.Contains(strings.Join(o.Flags, " "), "-fuse-ld=gold") {
+		tools = append(tools, "ld.gold")
 	}
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
