@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -127,6 +128,10 @@ func (t *Trace) start() error {
 		t.config.Say(t.ready(i, len(i.plan.Functions)-len(skipped)))
 		t.sayLeft(i, skipped)
 		i.plan.Skipped = nil // told; it can be longer than the plan
+	}
+	if removal := t.session.Removal(); removal >= 2*time.Second {
+		t.config.Say(fmt.Sprintf("this kernel has no uprobe_multi links (Linux 6.6 has): to remove the probes will take some %d s",
+			int(removal.Seconds())))
 	}
 	if t.command != nil {
 		if err := t.session.WatchSignals(); err != nil {

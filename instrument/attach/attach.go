@@ -1,5 +1,7 @@
 // Package attach puts plans into the kernel and reads events back: it owns every
-// kernel object that uspan makes. Linux 6.6 or later (uprobe_multi links).
+// kernel object that uspan makes. Linux 6.6 or later, where one uprobe_multi link
+// has all probes of a program; down to Linux 6.1 with a perf event for each of
+// some hundreds of probes (see perf.go).
 package attach
 
 import (
@@ -11,7 +13,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
@@ -31,6 +32,8 @@ type Options struct {
 	// OpenCalls bounds the calls that are open at any moment, of all goroutines.
 	// 0: DefaultOpenCalls.
 	OpenCalls int
+	// NoMulti goes without uprobe_multi links, as on kernels that have none.
+	NoMulti bool
 }
 
 // Bounds of Options.OpenCalls.
@@ -64,6 +67,8 @@ type Session struct {
 	enter   []probes
 	leave   []probes
 	signals link.Link
+	// multi says that the kernel has uprobe_multi links.
+	multi bool
 }
 
 // flushInterval is how long an event waits in the ring at most.
@@ -92,7 +97,12 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	if err := tables.configure(spec, options); err != nil {
 		return nil, fmt.Errorf("configure the BPF programs: %w", err)
 	}
-	session := &Session{plans: plans, base: tables.base}
+	session := &Session{plans: plans, base: tables.base, multi: !options.NoMulti && hasMulti()}
+	if !session.multi {
+		// A program is for links of one kind.
+		spec.Programs["enter"].AttachType = ebpf.AttachNone
+		spec.Programs["leave"].AttachType = ebpf.AttachNone
+	}
 	if err := spec.LoadAndAssign(&session.objects, nil); err != nil {
 		return nil, loadError(err)
 	}
@@ -114,14 +124,11 @@ func loadError(err error) error {
 		return fmt.Errorf("load the BPF programs: %w: run uspan as root (sudo), "+
 			"or give it CAP_BPF and CAP_PERFMON", unix.EPERM)
 	}
-	if features.HaveBPFLinkUprobeMulti() != nil {
-		return unsupported(err)
+	if missing := missing(); missing != "" {
+		return fmt.Errorf("this kernel is none that uspan runs on: Linux 6.1 or later is needed, with BTF: it has no %s: "+
+			"load the BPF programs: %w", missing, err)
 	}
 	return fmt.Errorf("load the BPF programs: %w", err)
-}
-
-func unsupported(err error) error {
-	return fmt.Errorf("this kernel has no uprobe_multi links: Linux 6.6 or later is needed: %w", err)
 }
 
 // Watch makes the events of a process come: without it, only processes of
@@ -162,12 +169,17 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 	if err := s.objects.Binaries.Put(uint32(index), binaryOf(p, len(pids) == 0)); err != nil {
 		return nil, err
 	}
-	if len(pids) == 0 || !filtersProcesses() {
-		pids = everywhere
-	}
 	functions, skipped, err := verify(p, file)
 	if err != nil {
 		return nil, err
+	}
+	if len(pids) == 0 || s.multi && !filtersProcesses() {
+		pids = everywhere
+	}
+	if !s.multi {
+		if err := s.checkPerf(p, functions, len(pids)); err != nil {
+			return skipped, err
+		}
 	}
 	a := attaching{
 		session: s,
@@ -197,22 +209,33 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 	return skipped, fmt.Errorf("no function can be traced: %s", skipped[0].Reason)
 }
 
+// checkPerf refuses more perf events than there can be.
+func (s *Session) checkPerf(p *plan.Plan, functions []int, processes int) error {
+	more := 0
+	for _, i := range functions {
+		more += len(p.Functions[i].Entries) + len(p.Functions[i].Exits)
+	}
+	return checkPerf(s.links(), more*processes)
+}
+
 // everywhere is the process id of a link whose probes are in every process.
 var everywhere = []int{0}
 
-// filtersProcesses says whether the kernel puts the probes of a link with a
-// process id into that process alone, and into all of its threads: before Linux
-// 6.10 it left out all threads but one (46ba0e49b642, "bpf: fix multi-uprobe PID
-// filtering logic"). A kernel that has the correction in an older version only
-// makes other processes of the executable pay, whose events the programs drop.
-func filtersProcesses() bool {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return false
+// links is how many links there are.
+func (s *Session) links() (n int) {
+	for _, placed := range slices.Concat(s.enter, s.leave) {
+		n += len(placed)
 	}
-	var major, minor int
-	_, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor)
-	return err == nil && (major > 6 || major == 6 && minor >= 10)
+	return n
+}
+
+// Removal is about how long Detach is going to take, where that is worth a word:
+// on kernels without uprobe_multi links.
+func (s *Session) Removal() time.Duration {
+	if s.multi {
+		return 0
+	}
+	return time.Duration(s.links()) * perfRemoval
 }
 
 // ErrIdle is Read's answer when there are no events.

@@ -53,7 +53,12 @@ func main() {
 // open plans both functions.
 func open(t *testing.T) (*os.File, *plan.Plan) {
 	t.Helper()
-	file, err := os.Open(testprog.Build(t, program, testprog.Options{}))
+	return openPlan(t, testprog.Build(t, program, testprog.Options{}), "main.first", "main.second")
+}
+
+func openPlan(t *testing.T, path string, patterns ...string) (*os.File, *plan.Plan) {
+	t.Helper()
+	file, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,19 +68,27 @@ func open(t *testing.T) (*os.File, *plan.Plan) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { binary.Close() })
-	p, err := plan.Build(binary, plan.Rules{Patterns: []string{"main.first", "main.second"}, Values: true})
+	p, err := plan.Build(binary, plan.Rules{Patterns: patterns, Values: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return file, p
 }
 
-func newSession(t *testing.T, p *plan.Plan) *Session {
+// eachWay tests with uprobe_multi links, where the kernel has them, and without.
+func eachWay(t *testing.T, test func(t *testing.T, options Options)) {
 	t.Helper()
-	return newSessionOf(t, p, Options{})
+	for _, source := range []string{program, manyThreads} {
+		testprog.Build(t, source, testprog.Options{})
+	}
+	kerneltest.Require(t)
+	t.Run("perf events", func(t *testing.T) { test(t, Options{NoMulti: true}) })
+	if hasMulti() {
+		t.Run("uprobe_multi", func(t *testing.T) { test(t, Options{}) })
+	}
 }
 
-func newSessionOf(t *testing.T, p *plan.Plan, options Options) *Session {
+func newSession(t *testing.T, p *plan.Plan, options Options) *Session {
 	t.Helper()
 	kerneltest.Require(t)
 	s, err := NewSession([]*plan.Plan{p}, options)
@@ -126,9 +139,11 @@ func calls(t *testing.T, s *Session, p *target.Process) map[uint32]int {
 	}
 }
 
-func TestAttach(t *testing.T) {
+func TestAttach(t *testing.T) { eachWay(t, testAttach) }
+
+func testAttach(t *testing.T, options Options) {
 	file, p := open(t)
-	s := newSession(t, p)
+	s := newSession(t, p, options)
 	skipped, err := s.Attach(0, file, nil)
 	if err != nil || len(skipped) != 0 {
 		t.Fatalf("Attach = %v, %v", skipped, err)
@@ -148,12 +163,14 @@ func TestAttach(t *testing.T) {
 }
 
 // A function whose code is not what was planned for gets no probe.
-func TestOtherBytes(t *testing.T) {
+func TestOtherBytes(t *testing.T) { eachWay(t, testOtherBytes) }
+
+func testOtherBytes(t *testing.T, options Options) {
 	file, p := open(t)
 	site := &p.Functions[0].Exits[len(p.Functions[0].Exits)-1]
 	want := fmt.Sprintf("is not what was planned for: % x, not 90", site.Bytes[:1])
 	site.Bytes = []byte{0x90}
-	s := newSession(t, p)
+	s := newSession(t, p, options)
 	skipped, err := s.Attach(0, file, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -167,14 +184,16 @@ func TestOtherBytes(t *testing.T) {
 }
 
 // An executable none of whose functions is what was planned for gets none at all.
-func TestOtherFile(t *testing.T) {
+func TestOtherFile(t *testing.T) { eachWay(t, testOtherFile) }
+
+func testOtherFile(t *testing.T, options Options) {
 	_, p := open(t)
 	other, err := os.Open("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	s := newSession(t, p)
+	s := newSession(t, p, options)
 	skipped, err := s.Attach(0, other, nil)
 	if err == nil || !strings.Contains(err.Error(), "attach ./program: no function can be traced: the code at") {
 		t.Errorf("Attach: %v", err)
@@ -186,10 +205,12 @@ func TestOtherFile(t *testing.T) {
 
 // A site that the kernel refuses takes its own function out, and no other. The
 // kernel looks at an instruction when it places the first breakpoint.
-func TestRefusedSite(t *testing.T) {
+func TestRefusedSite(t *testing.T) { eachWay(t, testRefusedSite) }
+
+func testRefusedSite(t *testing.T, options Options) {
 	file, p := open(t)
 	p.Functions[1].Exits = append(p.Functions[1].Exits, refusedInstruction(t, p.File))
-	s := newSession(t, p)
+	s := newSession(t, p, options)
 	running := start(t, file)
 	skipped, err := s.Attach(0, file, []int{running.PID()})
 	if err != nil {
@@ -224,10 +245,12 @@ func refusedInstruction(t *testing.T, f *gobin.File) plan.Site {
 	return plan.Site{}
 }
 
-func TestNoSuchProcess(t *testing.T) {
+func TestNoSuchProcess(t *testing.T) { eachWay(t, testNoSuchProcess) }
+
+func testNoSuchProcess(t *testing.T, options Options) {
 	file, p := open(t)
-	s := newSession(t, p)
-	if !filtersProcesses() {
+	s := newSession(t, p, options)
+	if s.multi && !filtersProcesses() {
 		t.Skip("this kernel is older than Linux 6.10")
 	}
 	if _, err := s.Attach(0, file, []int{1 << 22}); !errors.Is(err, target.ErrNoProcess) {
@@ -238,7 +261,7 @@ func TestNoSuchProcess(t *testing.T) {
 // Arguments that were kept for a call that never began go with the open calls.
 func TestDropKept(t *testing.T) {
 	file, p := open(t)
-	s := newSession(t, p)
+	s := newSession(t, p, Options{})
 	if _, err := s.Attach(0, file, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -266,23 +289,55 @@ func TestDropKept(t *testing.T) {
 	}
 }
 
-// The call happens, with what it returns, and the caller's signals are as before.
+// The calls happen, with what they return, one into the other, and the caller's
+// signals are as before.
 func TestShielded(t *testing.T) {
-	fd, err := shielded(unix.SYS_DUP, 0, 0, 0)
+	call := func(number uintptr, fd int) (int, error) {
+		steps := []step{{number: number, args: [6]uintptr{uintptr(fd)}}}
+		if err := shielded(steps); err != nil {
+			t.Fatal(err)
+		}
+		if errno := steps[0].answer.errno; errno != 0 {
+			return 0, errno
+		}
+		return int(steps[0].answer.value), nil
+	}
+	fd, err := call(unix.SYS_DUP, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := unix.FcntlInt(fd, unix.F_GETFD, 0); err != nil {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
 		t.Errorf("the descriptor that the other process made: %v", err)
 	}
-	if _, err := shielded(unix.SYS_CLOSE, fd, 0, 0); err != nil {
+	if _, err := call(unix.SYS_CLOSE, fd); err != nil {
 		t.Error(err)
 	}
-	if _, err := unix.FcntlInt(fd, unix.F_GETFD, 0); !errors.Is(err, unix.EBADF) {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); !errors.Is(err, unix.EBADF) {
 		t.Errorf("a descriptor that the other process closed: %v", err)
 	}
-	if _, err := shielded(unix.SYS_CLOSE, fd, 0, 0); !errors.Is(err, unix.EBADF) {
+	if _, err := call(unix.SYS_CLOSE, fd); !errors.Is(err, unix.EBADF) {
 		t.Errorf("close of a closed descriptor: %v", err)
+	}
+
+	var made uint32
+	steps := make([]step, 1000)
+	for i := range steps {
+		steps[i] = step{number: unix.SYS_CLOSE, args: [6]uintptr{1 << 20}}
+	}
+	steps[500] = step{number: unix.SYS_DUP, into: &made}
+	if err := shielded(steps); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range steps {
+		if ok := s.answer.errno == 0; ok != (i == 500) || !s.answer.given {
+			t.Errorf("step %d: %+v", i, s.answer)
+		}
+	}
+	if made != 0 {
+		t.Errorf("the copy's memory is uspan's: %d", made)
+	}
+	if err := (probes{int(steps[500].answer.value)}).Close(); err != nil {
+		t.Error(err)
 	}
 	var status unix.WaitStatus
 	if pid, err := unix.Wait4(-1, &status, unix.WNOHANG|unix.WALL, nil); !errors.Is(err, unix.ECHILD) {

@@ -13,7 +13,7 @@ import (
 func TestMemoryOf(t *testing.T) {
 	_, p := open(t)
 	for _, openCalls := range []int{MinOpenCalls, 5000, DefaultOpenCalls} {
-		s := newSessionOf(t, p, Options{OpenCalls: openCalls})
+		s := newSession(t, p, Options{OpenCalls: openCalls})
 		memory, err := MemoryOf(s.plans, Options{OpenCalls: openCalls})
 		if err != nil {
 			t.Fatal(err)
@@ -64,7 +64,7 @@ func kernelMemory(t *testing.T, s *Session) (sum uint64) {
 // More open calls than there is room for are counted, and those that end make room.
 func TestOpenCallsAreBounded(t *testing.T) {
 	_, p := open(t)
-	s := newSessionOf(t, p, Options{OpenCalls: MinOpenCalls})
+	s := newSession(t, p, Options{OpenCalls: MinOpenCalls})
 	full := 0
 	for i := range 2 * MinOpenCalls {
 		if err := s.objects.Frames.Put(bpf.FrameKey{G: uint64(i)}, bpf.Frame{}); err != nil {

@@ -11,9 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// probes are a uprobe_multi link, by its file descriptor. The library that makes
-// all other kernel objects is not used, since these calls have to be shielded.
-type probes int
+// probes are links, by their file descriptors: one uprobe_multi link, or a link
+// for each site (see perf.go). The library that makes all other kernel objects
+// is not used, since these calls have to be shielded.
+type probes []int
 
 // linkCreate is union bpf_attr for BPF_LINK_CREATE with uprobe_multi
 // (include/uapi/linux/bpf.h).
@@ -32,12 +33,12 @@ type linkCreate struct {
 	_          uint32
 }
 
-// newProbes makes the program run at offsets of an executable, with a cookie
-// each, in one process or, with pid 0, in all. The errors are the kernel's.
-func newProbes(program *ebpf.Program, path string, offsets, cookies []uint64, pid int) (probes, error) {
+// newMultiProbes makes the program run at offsets of an executable, with a
+// cookie each, in one process or, with pid 0, in all. The errors are the kernel's.
+func newMultiProbes(program *ebpf.Program, path string, offsets, cookies []uint64, pid int) (probes, error) {
 	name, err := unix.BytePtrFromString(path)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	attr := &linkCreate{
 		program:    uint32(program.FD()),
@@ -54,25 +55,53 @@ func newProbes(program *ebpf.Program, path string, offsets, cookies []uint64, pi
 	attr.path = uintptr(unsafe.Pointer(name))
 	attr.offsets = uintptr(unsafe.Pointer(&offsets[0]))
 	attr.cookies = uintptr(unsafe.Pointer(&cookies[0]))
-	fd, err := shielded(unix.SYS_BPF, unix.BPF_LINK_CREATE, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr))
+	steps := []step{{number: unix.SYS_BPF, args: [6]uintptr{unix.BPF_LINK_CREATE, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr)}}}
+	err = shielded(steps)
 	runtime.KeepAlive(program)
-	return probes(fd), err
+	if answer := steps[0].answer; err == nil && answer.errno != 0 {
+		err = answer.errno
+	}
+	if err != nil {
+		return nil, err
+	}
+	return probes{int(steps[0].answer.value)}, nil
 }
 
 func (p probes) Close() error {
-	if _, err := shielded(unix.SYS_CLOSE, uintptr(p), 0, 0); err != nil {
+	if len(p) == 0 {
+		return nil
+	}
+	steps := make([]step, len(p))
+	for i, fd := range p {
+		steps[i] = step{number: unix.SYS_CLOSE, args: [6]uintptr{uintptr(fd)}}
+	}
+	if err := shielded(steps); err != nil {
 		return fmt.Errorf("remove probes: %w", err)
+	}
+	for _, s := range steps {
+		if s.answer.errno != 0 {
+			return fmt.Errorf("remove probes: %w", s.answer.errno)
+		}
 	}
 	return nil
 }
 
-// closeAll closes them side by side: each waits until no processor runs the
+// closers is how many processes remove probes at once.
+const closers = 16
+
+// closeAll closes links side by side: each waits until no processor runs the
 // program any more.
 func closeAll(all []probes) error {
-	errs := make([]error, len(all))
+	var links probes
+	for _, p := range all {
+		links = append(links, p...)
+	}
+	groups := min(len(links), closers)
+	errs := make([]error, groups)
 	var closing sync.WaitGroup
-	for i, p := range all {
-		closing.Go(func() { errs[i] = p.Close() })
+	for i := range groups {
+		group := links[len(links)*i/groups : len(links)*(i+1)/groups]
+		closing.Go(func() { errs[i] = group.Close() })
 	}
 	closing.Wait()
 	return errors.Join(errs...)

@@ -8,7 +8,6 @@ import (
 	"syscall"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/features"
 
 	"github.com/uspan/uspan/bpf"
 	"github.com/uspan/uspan/instrument/gobin"
@@ -65,7 +64,7 @@ type attaching struct {
 	enter, leave []probes
 }
 
-// attach makes the links for functions: two for each process. Functions with a
+// attach makes the links for functions: for each process two, or one a site. Functions with a
 // site that the kernel refuses are returned with the reason; then, and after an
 // error, there are no links.
 func (a *attaching) attach(functions []int, pids []int) (refused map[int]string, err error) {
@@ -115,12 +114,15 @@ func (a *attaching) sites(functions []int, kind func(*plan.Function) []plan.Site
 	return all
 }
 
-// place adds a link for sites to links. Functions with a site that the kernel
-// refuses are returned with the reason, and then there is no link. No sites at
+// place adds links for sites to links. Functions with a site that the kernel
+// refuses are returned with the reason, and then there are no links. No sites at
 // all: no link, and no error.
 func (a *attaching) place(links *[]probes, program *ebpf.Program, sites addresses, pid int) (map[int]string, error) {
 	if len(sites.offsets) == 0 {
 		return nil, nil
+	}
+	if !a.session.multi {
+		return a.placeEach(links, program, sites, pid)
 	}
 	l, err := a.link(program, sites, pid)
 	if err == nil {
@@ -132,7 +134,36 @@ func (a *attaching) place(links *[]probes, program *ebpf.Program, sites addresse
 }
 
 func (a *attaching) link(program *ebpf.Program, sites addresses, pid int) (probes, error) {
-	return newProbes(program, a.path, sites.offsets, sites.cookies, pid)
+	return newMultiProbes(program, a.path, sites.offsets, sites.cookies, pid)
+}
+
+// placeEach is place with a link for each site.
+func (a *attaching) placeEach(links *[]probes, program *ebpf.Program, sites addresses, pid int) (map[int]string, error) {
+	placed, failed, err := newPerfProbes(program, a.path, sites, pid)
+	*links = append(*links, placed)
+	refused := make(map[int]string)
+	for i, failure := range failed {
+		if !siteRefused(failure) {
+			return nil, errors.Join(err, placeError(pid, failure))
+		}
+		refused[sites.owners[i]] = refusal(sites.offsets[i], failure)
+	}
+	return refused, err
+}
+
+// placeError says what an error means that is not about a site.
+func placeError(pid int, failure error) error {
+	switch {
+	case errors.Is(failure, syscall.ESRCH):
+		return fmt.Errorf("process %d: %w", pid, target.ErrNoProcess)
+	case errors.Is(failure, os.ErrPermission):
+		return perfDenied(failure)
+	}
+	return failure
+}
+
+func refusal(offset uint64, failure error) string {
+	return fmt.Sprintf("the kernel refuses a probe at file offset %#x (%v)", offset, failure)
 }
 
 // bisect finds the sites that make the kernel answer failure.
@@ -142,14 +173,11 @@ func (a *attaching) bisect(program *ebpf.Program, sites addresses, pid int, fail
 		return fmt.Errorf("process %d: %w", pid, target.ErrNoProcess)
 	case errors.Is(failure, os.ErrPermission):
 		return fmt.Errorf("%w: run uspan as root (sudo), or give it CAP_BPF and CAP_PERFMON", failure)
-	case features.HaveBPFLinkUprobeMulti() != nil:
-		return unsupported(failure)
 	case !siteRefused(failure):
 		return failure
 	}
 	if len(sites.offsets) == 1 {
-		refused[sites.owners[0]] = fmt.Sprintf("the kernel refuses a probe at file offset %#x (%v)",
-			sites.offsets[0], failure)
+		refused[sites.owners[0]] = refusal(sites.offsets[0], failure)
 		return nil
 	}
 	middle := len(sites.offsets) / 2

@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
 )
 
@@ -25,7 +27,11 @@ func Require(t testing.TB) {
 	if os.Geteuid() != 0 {
 		stop("needs root: run make test")
 	}
-	if err := features.HaveBPFLinkUprobeMulti(); err != nil {
-		stop("needs uprobe_multi links (Linux 6.6): %v", err)
+	if err := features.HaveProgramHelper(ebpf.Kprobe, asm.FnGetAttachCookie); err != nil {
+		stop("needs cookies for probes (Linux 5.15): %v", err)
 	}
 }
+
+// UprobeMulti says whether the kernel has uprobe_multi links (Linux 6.6): one for
+// all probes, not one for each.
+func UprobeMulti() bool { return features.HaveBPFLinkUprobeMulti() == nil }
