@@ -119,14 +119,14 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 
 // loadError says what a failure to load means and what can be done.
 func loadError(err error) error {
+	if missing := missing(); missing != "" {
+		// Before Linux 5.11, it is RLIMIT_MEMLOCK that denies the permission.
+		return fmt.Errorf("uspan does not run on this kernel, which has no %s: Linux 6.1 or later is needed, with BTF", missing)
+	}
 	if errors.Is(err, os.ErrPermission) && !errors.As(err, new(*ebpf.VerifierError)) {
 		// The library guesses at RLIMIT_MEMLOCK, which is not it.
 		return fmt.Errorf("load the BPF programs: %w: run uspan as root (sudo), "+
 			"or give it CAP_BPF and CAP_PERFMON", unix.EPERM)
-	}
-	if missing := missing(); missing != "" {
-		return fmt.Errorf("this kernel is none that uspan runs on: Linux 6.1 or later is needed, with BTF: it has no %s: "+
-			"load the BPF programs: %w", missing, err)
 	}
 	return fmt.Errorf("load the BPF programs: %w", err)
 }

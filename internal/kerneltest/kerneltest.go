@@ -17,19 +17,28 @@ import (
 // no compiler, the test ends here.
 func Require(t testing.TB) {
 	t.Helper()
+	RequireRoot(t)
+	if err := features.HaveProgramHelper(ebpf.Kprobe, asm.FnLoop); err != nil {
+		stop(t)("needs bpf_loop (Linux 5.17): %v", err)
+	}
+}
+
+// RequireRoot is Require for tests that take any kernel.
+func RequireRoot(t testing.TB) {
+	t.Helper()
 	if os.Getenv("TESTPROG_LIST") != "" {
 		t.Skip("its programs are built, for another machine")
 	}
-	stop := t.Skipf
-	if os.Getenv("REQUIRE_BPF") == "1" {
-		stop = t.Fatalf
-	}
 	if os.Geteuid() != 0 {
-		stop("needs root: run make test")
+		stop(t)("needs root: run make test")
 	}
-	if err := features.HaveProgramHelper(ebpf.Kprobe, asm.FnGetAttachCookie); err != nil {
-		stop("needs cookies for probes (Linux 5.15): %v", err)
+}
+
+func stop(t testing.TB) func(format string, args ...any) {
+	if os.Getenv("REQUIRE_BPF") == "1" {
+		return t.Fatalf
 	}
+	return t.Skipf
 }
 
 // UprobeMulti says whether the kernel has uprobe_multi links (Linux 6.6): one for

@@ -1,0 +1,79 @@
+package instrument_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
+
+	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/testprog"
+)
+
+// On kernels that are too old there is one clear refusal, and a command is not run.
+func TestBelowFloor(t *testing.T) {
+	uspan, exe := testprog.Command(t, "../cmd/uspan"), build(t, "counting")
+	kerneltest.RequireRoot(t)
+	if features.HaveProgramHelper(ebpf.Kprobe, asm.FnLoop) == nil {
+		t.Skip("this kernel is not too old")
+	}
+	const want = "uspan: uspan does not run on this kernel, which has no cookies for probes (Linux 5.15): Linux 6.1 or later is needed, with BTF\n"
+	target := startBusy(t, exe)
+	for name, test := range map[string]struct {
+		args   []string
+		status int
+	}{
+		"run":    {[]string{"run", "-f", "main.*", "--", exe}, 125},
+		"attach": {[]string{"attach", "-f", "main.*", target.pid()}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			command := exec.Command(uspan, test.args...)
+			command.Stdout, command.Stderr = &stdout, &stderr
+			var exit *exec.ExitError
+			if err := command.Run(); !errors.As(err, &exit) || exit.ExitCode() != test.status {
+				t.Errorf("uspan ended with %v, not %d", err, test.status)
+			}
+			if stderr.String() != want {
+				t.Errorf("it said %q, not %q", stderr.String(), want)
+			}
+			if stdout.Len() > 0 {
+				t.Errorf("the command was run: %q", stdout.String())
+			}
+		})
+	}
+	target.finish(t)
+}
+
+// So is there on kernels without BTF, which this one is not: its file is hidden.
+func TestNoBTF(t *testing.T) {
+	uspan, exe := testprog.Command(t, "../cmd/uspan"), build(t, "counting")
+	kerneltest.Require(t)
+	// In a mount namespace of its own, an empty directory is over the file.
+	script := `mount -t tmpfs none /sys/kernel/btf && exec "$@"`
+	if _, err := exec.LookPath("mount"); err != nil {
+		t.Skip("no mount(8) here")
+	}
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		t.Skip("no unshare(1) here")
+	}
+	var stderr bytes.Buffer
+	command := exec.Command(unshare, "--mount", "sh", "-c", script, "sh", uspan, "run", "-f", "main.*", "--", exe)
+	command.Stderr = &stderr
+	command.Env = append(os.Environ(), "TMPDIR="+filepath.Dir(exe))
+	if err := command.Run(); err == nil {
+		t.Error("uspan ran")
+	}
+	const want = "which has no BTF (/sys/kernel/btf/vmlinux; CONFIG_DEBUG_INFO_BTF)"
+	if lines := strings.Count(stderr.String(), "\n"); lines != 1 || !strings.Contains(stderr.String(), want) {
+		t.Errorf("it said %q, which is not one line with %q", stderr.String(), want)
+	}
+}
