@@ -189,14 +189,13 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 		path: fmt.Sprintf("/proc/self/fd/%d", file.Fd()),
 	}
 	for len(functions) > 0 {
-		refused, err := a.attach(functions, pids)
+		place := a.attach
+		if !s.multi {
+			place = a.attachEach
+		}
+		refused, err := place(functions, pids)
 		if err != nil {
 			return skipped, err
-		}
-		if len(refused) == 0 {
-			s.enter = append(s.enter, a.enter...)
-			s.leave = append(s.leave, a.leave...)
-			return skipped, nil
 		}
 		functions = slices.DeleteFunc(functions, func(i int) bool {
 			reason, no := refused[i]
@@ -205,6 +204,11 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 			}
 			return no
 		})
+		if len(a.enter)+len(a.leave) > 0 {
+			s.enter = append(s.enter, a.enter...)
+			s.leave = append(s.leave, a.leave...)
+			return skipped, nil
+		}
 	}
 	return skipped, fmt.Errorf("no function can be traced: %s", skipped[0].Reason)
 }

@@ -76,14 +76,14 @@ func perfType() (uint32, error) {
 }
 
 // newPerfProbes makes the program run at sites of an executable, in one process
-// or, with pid 0, in all. failed are the sites that the kernel refuses, with its
-// error; the others have their probes then, too.
+// or, with pid 0, in all. placed are the links by site, and failed the kernel's
+// error where it refuses one, which leaves the others alone.
 //
 // An event of a process counts in all of its threads, since the kernel compares
 // the address space (uprobe_perf_filter in kernel/trace/trace_uprobe.c), and one
 // of all processes on all processors, whichever it is opened for: what is bound to
 // the processor is the counting, which nobody asks for.
-func newPerfProbes(program *ebpf.Program, path string, sites addresses, pid int) (p probes, failed map[int]error, err error) {
+func newPerfProbes(program *ebpf.Program, path string, sites addresses, pid int) (placed []probes, failed []error, err error) {
 	kind, err := perfType()
 	if err != nil {
 		return nil, nil, err
@@ -95,26 +95,19 @@ func newPerfProbes(program *ebpf.Program, path string, sites addresses, pid int)
 	var pinned runtime.Pinner
 	defer pinned.Unpin()
 	pinned.Pin(name)
-	failed = make(map[int]error)
-	for from := 0; from < len(sites.offsets); from += perfBatch {
+	for from := 0; from < len(sites.offsets) && err == nil; from += perfBatch {
 		batch := sites.slice(from, min(from+perfBatch, len(sites.offsets)))
-		placed, errs, err := placePerf(program, kind, name, batch, pid)
-		p = append(p, placed...)
-		if err != nil {
-			return p, failed, err
-		}
-		for i, err := range errs {
-			if err != nil {
-				failed[from+i] = err
-			}
-		}
+		var p []probes
+		var errs []error
+		p, errs, err = placePerf(program, kind, name, batch, pid)
+		placed, failed = append(placed, p...), append(failed, errs...)
 	}
 	runtime.KeepAlive(program)
-	return p, failed, nil
+	return placed, failed, err
 }
 
-// placePerf places the probes of a batch. errs are by site.
-func placePerf(program *ebpf.Program, kind uint32, name *byte, sites addresses, pid int) (p probes, errs []error, err error) {
+// placePerf is newPerfProbes for a batch.
+func placePerf(program *ebpf.Program, kind uint32, name *byte, sites addresses, pid int) (placed []probes, failed []error, err error) {
 	n := len(sites.offsets)
 	events := make([]unix.PerfEventAttr, n)
 	links := make([]perfLink, n)
@@ -151,7 +144,7 @@ func placePerf(program *ebpf.Program, kind uint32, name *byte, sites addresses, 
 			})
 	}
 	err = shielded(steps)
-	errs = make([]error, n)
+	placed, failed = make([]probes, n), make([]error, n)
 	var opened probes
 	for i := range n {
 		event, link := steps[2*i].answer, steps[2*i+1].answer
@@ -160,15 +153,15 @@ func placePerf(program *ebpf.Program, kind uint32, name *byte, sites addresses, 
 		}
 		switch {
 		case event.errno != 0:
-			errs[i] = event.errno
+			failed[i] = event.errno
 		case link.errno != 0:
-			errs[i] = link.errno
+			failed[i] = link.errno
 		case link.given:
-			p = append(p, int(link.value))
+			placed[i] = probes{int(link.value)}
 		}
 	}
 	// The links hold the events.
-	return p, errs, errors.Join(err, opened.Close())
+	return placed, failed, errors.Join(err, opened.Close())
 }
 
 // perfDenied says what the errors of a perf event mean that are about privileges.

@@ -64,7 +64,7 @@ type attaching struct {
 	enter, leave []probes
 }
 
-// attach makes the links for functions: for each process two, or one a site. Functions with a
+// attach makes the links for functions: two for each process. Functions with a
 // site that the kernel refuses are returned with the reason; then, and after an
 // error, there are no links.
 func (a *attaching) attach(functions []int, pids []int) (refused map[int]string, err error) {
@@ -86,6 +86,32 @@ func (a *attaching) attach(functions []int, pids []int) (refused map[int]string,
 		}
 	}
 	return nil, nil
+}
+
+// attachEach is attach with a link for each site, where those of functions that
+// the kernel does not refuse stay: to remove links takes long there.
+func (a *attaching) attachEach(functions []int, pids []int) (refused map[int]string, err error) {
+	objects := &a.session.objects
+	refused = make(map[int]string)
+	leave, enter := make(map[int]probes), make(map[int]probes)
+	ends, begins := a.sites(functions, exits), a.sites(functions, entries)
+	for _, pid := range pids {
+		err = errors.Join(
+			a.placeEach(leave, objects.Leave, ends, pid, refused),
+			a.placeEach(enter, objects.Enter, begins, pid, refused))
+		if err != nil {
+			break
+		}
+	}
+	var gone []probes
+	for _, i := range functions {
+		if _, no := refused[i]; no || err != nil {
+			gone = append(gone, enter[i], leave[i])
+			continue
+		}
+		a.enter, a.leave = append(a.enter, enter[i]), append(a.leave, leave[i])
+	}
+	return refused, errors.Join(err, closeAll(gone))
 }
 
 // addresses are the probes of one link; owners are the functions that they
@@ -114,15 +140,12 @@ func (a *attaching) sites(functions []int, kind func(*plan.Function) []plan.Site
 	return all
 }
 
-// place adds links for sites to links. Functions with a site that the kernel
-// refuses are returned with the reason, and then there are no links. No sites at
+// place adds a link for sites to links. Functions with a site that the kernel
+// refuses are returned with the reason, and then there is no link. No sites at
 // all: no link, and no error.
 func (a *attaching) place(links *[]probes, program *ebpf.Program, sites addresses, pid int) (map[int]string, error) {
 	if len(sites.offsets) == 0 {
 		return nil, nil
-	}
-	if !a.session.multi {
-		return a.placeEach(links, program, sites, pid)
 	}
 	l, err := a.link(program, sites, pid)
 	if err == nil {
@@ -137,18 +160,21 @@ func (a *attaching) link(program *ebpf.Program, sites addresses, pid int) (probe
 	return newMultiProbes(program, a.path, sites.offsets, sites.cookies, pid)
 }
 
-// placeEach is place with a link for each site.
-func (a *attaching) placeEach(links *[]probes, program *ebpf.Program, sites addresses, pid int) (map[int]string, error) {
+// placeEach adds a link for each site to those of its function.
+func (a *attaching) placeEach(links map[int]probes, program *ebpf.Program, sites addresses, pid int, refused map[int]string) error {
 	placed, failed, err := newPerfProbes(program, a.path, sites, pid)
-	*links = append(*links, placed)
-	refused := make(map[int]string)
-	for i, failure := range failed {
-		if !siteRefused(failure) {
-			return nil, errors.Join(err, placeError(pid, failure))
+	for i := range placed {
+		owner := sites.owners[i]
+		links[owner] = append(links[owner], placed[i]...)
+		switch failure := failed[i]; {
+		case failure == nil:
+		case siteRefused(failure):
+			refused[owner] = refusal(sites.offsets[i], failure)
+		case err == nil:
+			err = placeError(pid, failure)
 		}
-		refused[sites.owners[i]] = refusal(sites.offsets[i], failure)
 	}
-	return refused, err
+	return err
 }
 
 // placeError says what an error means that is not about a site.
