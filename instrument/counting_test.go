@@ -88,10 +88,14 @@ func trace(t testing.TB, config instrument.Config, command target.Command) ([]*s
 func TestCounting(t *testing.T) {
 	exe := build(t, "counting")
 	kerneltest.Require(t)
-	for run := range 20 {
+	plain, collecting := 20, 5
+	if testing.Short() {
+		plain, collecting = 5, 2
+	}
+	for run := range plain {
 		t.Run(fmt.Sprint(run), func(t *testing.T) { testCounting(t, exe, nil) })
 	}
-	for run := range 5 {
+	for run := range collecting {
 		t.Run(fmt.Sprintf("GOGC=1/%d", run), func(t *testing.T) {
 			testCounting(t, exe, append(os.Environ(), "GOGC=1"))
 		})

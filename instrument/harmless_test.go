@@ -239,9 +239,9 @@ func TestAttachDetach(t *testing.T) {
 	times := 1000
 	switch {
 	case !kerneltest.UprobeMulti():
-		times = 20 // seconds each
+		times = 10 // seconds each
 	case testing.Short():
-		times = 50
+		times = 15
 	}
 	b := startBusy(t, exe)
 	var spans counter
@@ -286,7 +286,10 @@ func TestKilled(t *testing.T) {
 	kerneltest.Require(t)
 	b := startBusy(t, exe)
 	attached, times := 0, 50
-	if testing.Short() {
+	switch {
+	case !kerneltest.UprobeMulti():
+		times = 8 // seconds each
+	case testing.Short():
 		times = 20
 	}
 	// The first is killed when it has its probes: so long does that take here.
@@ -325,8 +328,11 @@ func TestKilled(t *testing.T) {
 func TestTargetKilled(t *testing.T) {
 	exe := build(t, "counting")
 	kerneltest.Require(t)
-	open := 0
-	for range 20 {
+	open, times := 0, 20
+	if testing.Short() {
+		times = 6
+	}
+	for range times {
 		b := startBusy(t, exe)
 		var spans collector
 		trace, err := instrument.Start(config(t, &spans, b.pid()))
@@ -362,8 +368,11 @@ func TestTargetKilled(t *testing.T) {
 func TestTargetEndsWhileAttaching(t *testing.T) {
 	exe := build(t, "counting")
 	kerneltest.Require(t)
-	refused := 0
-	for range 40 {
+	refused, times := 0, 40
+	if testing.Short() {
+		times = 10
+	}
+	for range times {
 		command := exec.Command(exe)
 		if err := command.Start(); err != nil {
 			t.Fatal(err)
@@ -389,7 +398,7 @@ func TestTargetEndsWhileAttaching(t *testing.T) {
 			t.Errorf("the target: %v", err)
 		}
 	}
-	t.Logf("%d of 40 had ended", refused)
+	t.Logf("%d of %d had ended", refused, times)
 }
 
 // An executable that is replaced while it runs: the file that runs is traced,
