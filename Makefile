@@ -5,7 +5,7 @@ C_FILES = $(wildcard bpf/*.c bpf/*.h internal/bench/*.c)
 # Probing other processes needs root. Root's own HOME keeps its caches apart.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo -H -E env "PATH=$$PATH")
 
-.PHONY: help build demo test test-short test-all bench bench-start generate offsets lint format picture image clean
+.PHONY: help build demo test test-short test-all test-kernel test-kernels bench bench-start generate offsets lint format picture image clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -28,6 +28,19 @@ test-all: TIMEOUT = 2h
 test-all: test ## Run all tests, with programs of every supported release of Go
 
 TIMEOUT = 30m
+
+# The tests of the kernel side, which internal/support runs, too.
+KERNEL_TESTS = ./bpf ./instrument/attach ./instrument
+KERNEL = 6.1
+ARCH = amd64
+RUN = .
+
+test-kernel: machines ## Run the tests of the kernel side in a virtual machine: KERNEL=6.1 ARCH=amd64 RUN=.
+	CGO_ENABLED=0 GOARCH=$(ARCH) go test -p 1 -short -count 1 -timeout $(TIMEOUT) -run '$(RUN)' \
+		-exec "$(CURDIR)/bin/guest -kernel $(KERNEL)" $(KERNEL_TESTS)
+
+test-kernels: machines ## Run them here and on all kernels, half an hour, and write docs/support.md
+	$(SUDO) go run ./internal/support
 
 bench: ## Measure what a traced call costs, beside the floor and the usual recipe
 	$(SUDO) go run ./internal/bench
@@ -62,7 +75,7 @@ clean: ## Remove what was built
 	rm -rf bin
 
 # What Debian has; of Go, 1.21 and later fetch the release that go.mod asks for.
-.PHONY: go tools
+.PHONY: go tools machines
 go:
 	@command -v go >/dev/null || $(SUDO) apt-get install -y --no-install-recommends golang-go ca-certificates
 
@@ -70,3 +83,9 @@ tools:
 	@{ clang-19 --version && llvm-strip-19 --version && clang-format-19 --version && \
 		test -e /usr/include/bpf/bpf_helpers.h; } >/dev/null 2>&1 || \
 		$(SUDO) apt-get install -y --no-install-recommends clang-19 llvm-19 clang-format-19 libbpf-dev
+
+machines: go
+	@{ command -v qemu-system-x86_64 && command -v qemu-system-aarch64 && command -v aarch64-linux-gnu-gcc && \
+		command -v gcc; } >/dev/null || $(SUDO) apt-get install -y --no-install-recommends \
+		qemu-system-x86 qemu-system-arm gcc gcc-aarch64-linux-gnu libc6-dev libc6-dev-arm64-cross
+	go build -o bin/guest ./internal/guest

@@ -1,0 +1,88 @@
+// Command support runs the tests of the kernel side on this kernel and, in
+// virtual machines, on others (internal/guest), and writes docs/support.md and
+// the table in the README from what came of them. What did not run is not in there.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// A machine is what tests run on.
+type machine struct {
+	kernel string // of internal/guest, or empty for this one
+	arch   string
+}
+
+func (m machine) String() string {
+	if m.kernel == "" {
+		return "this-" + m.arch
+	}
+	return m.kernel + "-" + m.arch
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "support:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	kernels := flag.String("kernels", "this,5.10,6.1,6.12,7", "kernels to test on: this one, and those of internal/guest")
+	arches := flag.String("arch", "amd64,arm64", "architectures to test on")
+	results := flag.String("results", "bin/support", "directory of the results, which are kept for the next time")
+	flag.Parse()
+	if err := os.MkdirAll(*results, 0o755); err != nil {
+		return err
+	}
+	var failed []string
+	for _, m := range machines(split(*kernels), split(*arches)) {
+		fmt.Println("==", m)
+		r, err := m.test()
+		if err != nil {
+			return fmt.Errorf("%v: %w", m, err)
+		}
+		if err := r.write(filepath.Join(*results, m.String()+".json")); err != nil {
+			return err
+		}
+		fmt.Printf("%s: %d tests passed, %d failed, %d did not run\n", r.Release, r.Passed, len(r.Failed), len(r.Skipped))
+		if len(r.Failed) > 0 {
+			failed = append(failed, m.String())
+		}
+	}
+	all, err := readResults(*results)
+	if err != nil {
+		return err
+	}
+	if err := writePage("docs/support.md", "README.md", all); err != nil {
+		return err
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("tests failed on %s", strings.Join(failed, ", "))
+	}
+	return nil
+}
+
+func split(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+}
+
+// machines are all kernels with all architectures; this one has but its own.
+func machines(kernels, arches []string) (all []machine) {
+	for _, arch := range arches {
+		for _, kernel := range kernels {
+			switch {
+			case kernel != "this":
+				all = append(all, machine{kernel, arch})
+			case arch == runtime.GOARCH:
+				all = append(all, machine{"", arch})
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+)
+
+// The lines around the table that both pages have.
+const (
+	begin = "<!-- made by make test-kernels -->\n"
+	end   = "<!-- end -->\n"
+)
+
+// signs are how a page shows what came of a build.
+var signs = map[string]string{"exact": "✓", "calls": "○", "failed": "✗", "skipped": "–", "": "–"}
+
+// writePage writes the page of all results, and their summary into the README.
+func writePage(path, readme string, results []*result) error {
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		return err
+	}
+	table := summary(results)
+	before, _, after, found := block(string(text))
+	if !found {
+		return fmt.Errorf("%s has no place for the table: %q and %q", readme, begin, end)
+	}
+	return errors.Join(
+		os.WriteFile(path, []byte(page(table, results)), 0o644),
+		os.WriteFile(readme, []byte(before+begin+table+end+after), 0o644))
+}
+
+// block is the table of a page, and what is around it.
+func block(text string) (before, table, after string, found bool) {
+	before, rest, found := strings.Cut(text, begin)
+	if !found {
+		return text, "", "", false
+	}
+	table, after, found = strings.Cut(rest, end)
+	return before, table, after, found
+}
+
+// summary is the table of kernels and architectures.
+func summary(results []*result) string {
+	var b strings.Builder
+	b.WriteString("| Linux | on | tests | builds of the counting program |\n|---|---|---|---|\n")
+	for _, r := range results {
+		tests := fmt.Sprintf("%d passed", r.Passed)
+		if len(r.Failed) > 0 {
+			tests += fmt.Sprintf(", %d failed", len(r.Failed))
+		}
+		builds := counted(r)
+		if r.Kernel == belowFloor {
+			tests, builds = "refused", "none"
+			if r.Passed == 0 || len(r.Failed) > 0 {
+				tests = "failed"
+			}
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", release(r), r.Arch, tests, builds)
+	}
+	return b.String()
+}
+
+// release is a kernel's version without what is its builder's.
+func release(r *result) string {
+	if r.Kernel == "this" {
+		release, _, _ := strings.Cut(r.Release, "-")
+		return release
+	}
+	release, _, _ := strings.Cut(r.Release, "-cloud")
+	return release + " (Debian)"
+}
+
+// counted says how many of the builds were exact, and over what they go.
+func counted(r *result) string {
+	if len(r.Cells) == 0 {
+		return "none"
+	}
+	right := 0
+	versions := make(map[string]bool)
+	builds := make(map[string]bool)
+	for _, c := range r.Cells {
+		if c.Spans == "exact" || c.Spans == "calls" {
+			right++
+			versions[c.Go] = true
+			builds[c.Build] = true
+		}
+	}
+	sorted := slices.SortedFunc(maps.Keys(versions), compareVersions)
+	if right == 0 {
+		return fmt.Sprintf("0 of %d exact", len(r.Cells))
+	}
+	return fmt.Sprintf("%d of %d exact: %s to %s, %d ways to build", right, len(r.Cells),
+		sorted[0], sorted[len(sorted)-1], len(builds))
+}
+
+// page is the whole page.
+func page(table string, results []*result) string {
+	var b strings.Builder
+	b.WriteString(`# What uspan has been run on
+
+Written by ` + "`make test-kernels`" + ` from the tests that it ran: what did not run is not in here. The other kernels are Debian's, in virtual machines without virtualization of the processor (QEMU's TCG); a machine with amd64 has processors that take turns.
+
+` + begin + table + end + `
+The tests are those of ` + "`" + strings.Join(packages, "`, `") + "`" + `. On kernels without uprobe_multi links (before 6.6) they go by perf events.
+
+The counting program counts its own calls, under deep recursion, growing and shrinking stacks, garbage collection, blocking and goroutines by the thousand, and uspan's spans are compared with its own account:
+
+- ✓ every call has one span, with its parent, arguments, results, and a duration that its body fits in
+- ○ every call has one span; the executable has no DWARF, so there are no arguments to compare
+- ✗ that was not so
+- – did not run; the reasons are below
+`)
+	arches := make(map[string]bool)
+	for _, r := range results {
+		arches[r.Arch] = true
+	}
+	for _, arch := range slices.Sorted(maps.Keys(arches)) {
+		cells(&b, arch, slices.DeleteFunc(slices.Clone(results), func(r *result) bool {
+			return r.Arch != arch || len(r.Cells) == 0
+		}))
+	}
+	notRun(&b, results)
+	return b.String()
+}
+
+// cells writes the table of one architecture: a row for each way to build, and
+// in each column, a release of Go, a sign for each kernel.
+func cells(b *strings.Builder, arch string, results []*result) {
+	if len(results) == 0 {
+		return
+	}
+	versions, builds := make(map[string]bool), []string{}
+	got := make(map[[3]string]string)
+	var kernels []string
+	for _, r := range results {
+		kernels = append(kernels, release(r))
+		for _, c := range r.Cells {
+			versions[c.Go] = true
+			if !slices.Contains(builds, c.Build) {
+				builds = append(builds, c.Build)
+			}
+			got[[3]string{r.Release, c.Go, c.Build}] = c.Spans
+		}
+	}
+	columns := slices.SortedFunc(maps.Keys(versions), compareVersions)
+	fmt.Fprintf(b, "\n## %s\n\nThe signs are for Linux %s, in this order.\n\n| built |", arch, strings.Join(kernels, ", "))
+	for _, version := range columns {
+		fmt.Fprintf(b, " %s |", version)
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(columns)) + "\n")
+	for _, build := range builds {
+		fmt.Fprintf(b, "| `%s` |", build)
+		for _, version := range columns {
+			b.WriteByte(' ')
+			for _, r := range results {
+				b.WriteString(signs[got[[3]string{r.Release, version, build}]])
+			}
+			b.WriteString(" |")
+		}
+		b.WriteByte('\n')
+	}
+}
+
+// notRun lists what failed and what did not run, with the reasons.
+func notRun(b *strings.Builder, results []*result) {
+	type line struct{ test, reason string }
+	where := make(map[line][]string)
+	for _, r := range results {
+		on := release(r) + " " + r.Arch
+		for _, name := range r.Failed {
+			l := line{name, "**failed**"}
+			where[l] = append(where[l], on)
+		}
+		for name, reason := range r.Skipped {
+			l := line{name, reason}
+			where[l] = append(where[l], on)
+		}
+	}
+	b.WriteString("\n## What did not run, or failed\n\n| test | on | why |\n|---|---|---|\n")
+	lines := slices.SortedFunc(maps.Keys(where), func(a, b line) int {
+		return cmp.Or(cmp.Compare(a.test, b.test), cmp.Compare(a.reason, b.reason))
+	})
+	for _, l := range lines {
+		on := strings.Join(where[l], ", ")
+		if len(where[l]) == len(results) {
+			on = "all"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", l.test, on, strings.ReplaceAll(l.reason, "|", "\\|"))
+	}
+	b.WriteString(`
+Never in a virtual machine, and on this kernel part of ` + "`make test`" + ` only:
+
+| tests | why |
+|---|---|
+| ` + "`internal/e2e`" + ` | they need Docker and Jaeger |
+| ` + "`cmd/uspan`, `instrument/target`" + ` | they build programs while they run, and need users, terminals and a shell |
+| ` + "`internal/bench`" + ` | no time is measured in emulation |
+`)
+}
