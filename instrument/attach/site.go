@@ -184,6 +184,8 @@ func placeError(pid int, failure error) error {
 		return fmt.Errorf("process %d: %w", pid, target.ErrNoProcess)
 	case errors.Is(failure, os.ErrPermission):
 		return perfDenied(failure)
+	case errors.Is(failure, syscall.EMFILE), errors.Is(failure, syscall.ENFILE):
+		return fmt.Errorf("%w: each probe is one on this kernel: raise the limit (ulimit -n), or trace fewer functions (-f)", failure)
 	}
 	return failure
 }
