@@ -61,8 +61,8 @@ func resolveConnection(where string, warn func(string)) (connection, error) {
 		c.gzip = true
 	}
 	if value, _ := variable("TIMEOUT"); value != "" {
-		milliseconds, _ := strconv.Atoi(value) // checked
-		c.timeout = time.Duration(milliseconds) * time.Millisecond
+		n, _ := strconv.Atoi(value) // checked
+		c.timeout = milliseconds(n)
 	}
 	config, name, err := tlsFromEnvironment()
 	switch {

@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -129,6 +130,14 @@ func TestConnection(t *testing.T) {
 	}
 	if want := []string{"OTEL_EXPORTER_OTLP_CERTIFICATE is not used: http://x:1 is plaintext (https:// is TLS)"}; !slices.Equal(warnings, want) {
 		t.Errorf("warnings %q, want %q", warnings, want)
+	}
+}
+
+func TestMilliseconds(t *testing.T) {
+	for n, want := range map[int]time.Duration{0: 0, 1500: 1500 * time.Millisecond, math.MaxInt: 9223372036854 * time.Millisecond} {
+		if got := milliseconds(n); got != want {
+			t.Errorf("%d: %v, want %v", n, got, want)
+		}
 	}
 }
 

@@ -16,7 +16,18 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+)
+
+const (
+	// silence is how long what was sent may stay unacknowledged before a
+	// connection is given up. Without it, requests would go into one whose other
+	// side has vanished for as long as TCP tries, a quarter of an hour.
+	silence = 20 * time.Second
+	// pingInterval is above the five minutes that servers of gRPC want between
+	// pings; it is silence, which comes along, that matters.
+	pingInterval = 6 * time.Minute
 )
 
 // A grpcTransport is OTLP over gRPC.
@@ -49,6 +60,7 @@ func grpcOptions(c connection) []otlptracegrpc.Option {
 				},
 				MinConnectTimeout: lastRetry,
 			}),
+			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingInterval, Timeout: silence}),
 			// Saves a look-up in the DNS for settings that nobody has there.
 			grpc.WithDisableServiceConfig(),
 		),

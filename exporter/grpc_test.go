@@ -1,10 +1,15 @@
 package exporter
 
 import (
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 
 	"github.com/uspan/uspan/internal/otlptest"
@@ -55,5 +60,55 @@ func TestAnswersOverGRPC(t *testing.T) {
 				t.Errorf("messages %q", texts)
 			}
 		})
+	}
+}
+
+// A connection whose other side has vanished is given up by the kernel.
+func TestSilentConnection(t *testing.T) {
+	receiver := otlptest.Start(t)
+	o := open(t, receiver)
+	o.Export(failures(1))
+	receiver.WaitSpans(1)
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(receiver.Base(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	descriptors, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range descriptors {
+		fd, err := strconv.Atoi(d.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		peer, err := unix.Getpeername(fd)
+		if err != nil {
+			continue
+		}
+		if to, ok := peer.(*unix.SockaddrInet4); !ok || strconv.Itoa(to.Port) != port {
+			continue
+		}
+		found++
+		timeout, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+		if err != nil || timeout != int(silence/time.Millisecond) {
+			t.Errorf("TCP_USER_TIMEOUT %d ms, %v", timeout, err)
+		}
+	}
+	if found != 1 {
+		t.Errorf("%d connections to the receiver", found)
+	}
+	shutdown(t, o)
+}
+
+func TestUnixSocket(t *testing.T) {
+	receiver := otlptest.Config{Socket: filepath.Join(t.TempDir(), "otlp.sock")}.Start(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") // the scheme tells it
+	o := open(t, receiver)
+	o.Export(failures(5))
+	shutdown(t, o)
+	if got := len(receiver.Spans()); got != 5 {
+		t.Errorf("received %d over %s", got, receiver.Endpoint())
 	}
 }

@@ -187,6 +187,7 @@ var waysOut = []struct{ symptom, way string }{
 	{"malformed HTTP response", "over gRPC it goes with grpc:// or port 4317"},
 	{"error reading server preface", "TLS goes with https://, OTLP over HTTP with a path: http://host:4318/v1/traces"},
 	{"unexpected HTTP status code received from server", "OTLP over HTTP goes with a path: http://host:4318/v1/traces"},
+	{"EOF", "the connection was closed without an answer"},
 	{"larger than max", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE makes requests smaller"},
 	{"Unauthenticated", "credentials go into OTEL_EXPORTER_OTLP_HEADERS"},
 }

@@ -30,18 +30,22 @@ type batching struct {
 // batchingFromEnvironment passes over values that make no sense with a
 // warning, as the specification wants it.
 func batchingFromEnvironment(warn func(string)) batching {
-	milliseconds := func(name string, otherwise time.Duration) time.Duration {
-		n := integer(warn, 0, int(otherwise/time.Millisecond), name)
-		return time.Duration(n) * time.Millisecond
+	duration := func(name string, otherwise time.Duration) time.Duration {
+		return milliseconds(integer(warn, 0, int(otherwise/time.Millisecond), name))
 	}
 	b := batching{
-		delay:    milliseconds("OTEL_BSP_SCHEDULE_DELAY", time.Second),
+		delay:    duration("OTEL_BSP_SCHEDULE_DELAY", time.Second),
 		maxQueue: integer(warn, 1, 65_536, "OTEL_BSP_MAX_QUEUE_SIZE"),
 		maxBatch: integer(warn, 1, 2048, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
-		timeout:  milliseconds("OTEL_BSP_EXPORT_TIMEOUT", 30*time.Second),
+		timeout:  duration("OTEL_BSP_EXPORT_TIMEOUT", 30*time.Second),
 	}
 	b.maxBatch = min(b.maxBatch, b.maxQueue)
 	return b
+}
+
+// milliseconds is n of them, or as many as a Duration has room for.
+func milliseconds(n int) time.Duration {
+	return time.Duration(min(int64(n), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
 // limits bound the attributes of spans and events; those of resources have no

@@ -38,6 +38,8 @@ type Config struct {
 	HTTP bool
 	// TLS is nil for plaintext.
 	TLS *tls.Config
+	// Socket is the path of a Unix socket to listen on, instead of a port.
+	Socket string
 }
 
 // A Request is one that arrived, whatever the answer was.
@@ -72,6 +74,9 @@ func Start(t testing.TB) *Receiver {
 func (c Config) Start(t testing.TB) *Receiver {
 	t.Helper()
 	r := &Receiver{t: t, config: c, address: "127.0.0.1:0", changed: make(chan struct{})}
+	if c.Socket != "" {
+		r.address = c.Socket
+	}
 	r.Up()
 	t.Cleanup(r.Down)
 	return r
@@ -88,6 +93,9 @@ func (r *Receiver) Endpoint() string {
 
 // Base is the receiver's URL without a path.
 func (r *Receiver) Base() string {
+	if r.config.Socket != "" {
+		return "unix://" + r.address
+	}
 	if r.config.TLS != nil {
 		return "https://" + r.address
 	}
@@ -97,7 +105,11 @@ func (r *Receiver) Base() string {
 // Up starts a receiver that is down, on the same port.
 func (r *Receiver) Up() {
 	r.t.Helper()
-	listener, err := net.Listen("tcp", r.address)
+	network := "tcp"
+	if r.config.Socket != "" {
+		network = "unix"
+	}
+	listener, err := net.Listen(network, r.address)
 	if err != nil {
 		r.t.Fatalf("listen: %v", err)
 	}
