@@ -63,12 +63,8 @@ func (e *encoder) encode(spans []*span.Span, maxBytes int) (message []*tracepb.R
 
 // resource is the message of a process, with a place for its spans.
 func (e *encoder) resource(r *span.Resource) *tracepb.ResourceSpans {
-	attributes := make([]*commonpb.KeyValue, 0, len(r.Attributes))
-	for _, a := range r.Attributes {
-		attributes = append(attributes, keyValue(a.Key, a.Value, -1))
-	}
 	return &tracepb.ResourceSpans{
-		Resource:   &resourcepb.Resource{Attributes: attributes},
+		Resource:   &resourcepb.Resource{Attributes: keyValues(r.Attributes, -1)},
 		ScopeSpans: []*tracepb.ScopeSpans{{Scope: e.scope, SchemaUrl: semconv.SchemaURL}},
 		SchemaUrl:  semconv.SchemaURL,
 	}
@@ -90,10 +86,7 @@ func (e *encoder) span(s *span.Span) *tracepb.Span {
 	}
 	attributes, dropped := within(e.limits.count, s.Attributes())
 	encoded.DroppedAttributesCount = dropped
-	encoded.Attributes = make([]*commonpb.KeyValue, 0, len(attributes))
-	for _, a := range attributes {
-		encoded.Attributes = append(encoded.Attributes, keyValue(a.Key, a.Value, e.limits.length))
-	}
+	encoded.Attributes = keyValues(attributes, e.limits.length)
 	if s.Error != nil {
 		encoded.Status.Code = tracepb.Status_STATUS_CODE_ERROR
 		encoded.Status.Message = text(s.Error.String(), -1)
@@ -105,18 +98,16 @@ func (e *encoder) span(s *span.Span) *tracepb.Span {
 // exception is the event that the SDK's RecordError writes. A message that is
 // not known is left out: the type alone satisfies the conventions.
 func (e *encoder) exception(s *span.Span) *tracepb.Span_Event {
-	attributes := []*commonpb.KeyValue{
-		keyValue(string(semconv.ExceptionTypeKey), s.Error.Type, e.limits.length),
-	}
+	attributes := []span.Attribute{{Key: string(semconv.ExceptionTypeKey), Value: s.Error.Type}}
 	if s.Error.Message != "" {
 		attributes = append(attributes,
-			keyValue(string(semconv.ExceptionMessageKey), s.Error.Message, e.limits.length))
+			span.Attribute{Key: string(semconv.ExceptionMessageKey), Value: s.Error.Message})
 	}
 	attributes, dropped := within(e.limits.eventCount, attributes)
 	return &tracepb.Span_Event{
 		TimeUnixNano:           uint64(s.End.UnixNano()),
 		Name:                   semconv.ExceptionEventName,
-		Attributes:             attributes,
+		Attributes:             keyValues(attributes, e.limits.length),
 		DroppedAttributesCount: dropped,
 	}
 }
@@ -130,8 +121,33 @@ func within[T any](limit int, list []T) (first []T, dropped uint32) {
 	return list[:limit], uint32(len(list) - limit)
 }
 
-func keyValue(key string, value any, maxLength int) *commonpb.KeyValue {
-	return &commonpb.KeyValue{Key: text(key, -1), Value: anyValue(value, maxLength)}
+// keyValues are attributes as OTLP has them, strings cut to maxLength characters.
+// All that they take is allocated at once: a span has a dozen.
+func keyValues(attributes []span.Attribute, maxLength int) []*commonpb.KeyValue {
+	type room struct {
+		pair   commonpb.KeyValue
+		value  commonpb.AnyValue
+		text   commonpb.AnyValue_StringValue
+		number commonpb.AnyValue_IntValue
+	}
+	rooms := make([]room, len(attributes))
+	pairs := make([]*commonpb.KeyValue, len(attributes))
+	for i, a := range attributes {
+		r := &rooms[i]
+		switch v := a.Value.(type) {
+		case string:
+			r.text.StringValue = text(v, maxLength)
+			r.value.Value = &r.text
+		case int64:
+			r.number.IntValue = v
+			r.value.Value = &r.number
+		default:
+			r.value.Value = anyValue(v, maxLength).Value
+		}
+		r.pair.Key, r.pair.Value = text(a.Key, -1), &r.value
+		pairs[i] = &r.pair
+	}
+	return pairs
 }
 
 func anyValue(value any, maxLength int) *commonpb.AnyValue {

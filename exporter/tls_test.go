@@ -86,6 +86,25 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// What was to be secret is not sent in plaintext because a server says so.
+func TestRedirectOutOfTLS(t *testing.T) {
+	authority := otlptest.NewAuthority(t)
+	secure := authority.ServerTLS(authority.Issue("server", "", time.Now().Add(time.Hour)), false)
+	receiver, plaintext := otlptest.Config{HTTP: true, TLS: secure}.Start(t), otlptest.Config{HTTP: true}.Start(t)
+	receiver.Answer(answer(307, "Location: "+plaintext.Endpoint(), ""))
+	t.Setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", authority.File())
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret")
+	o := openWarning(t, receiver.Endpoint(), func(string) {})
+	o.Export(failures(5))
+	shutdown(t, o)
+	if s := o.Stats(); s.LostSpans() != 5 || !strings.Contains(s.Lost[0].Reason, "which is not followed") {
+		t.Errorf("stats %+v", s)
+	}
+	if got := len(plaintext.Requests()); got != 0 {
+		t.Errorf("%d requests in plaintext", got)
+	}
+}
+
 // OTEL_EXPORTER_OTLP_INSECURE is for endpoints without a scheme: it never turns
 // TLS off where https:// asks for it.
 func TestInsecureIsNotForURLs(t *testing.T) {
