@@ -181,6 +181,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 		send(&frame.event, entry);
 	}
 	goroutine->level++;
+	goroutine->hi = hit->hi;
 	goroutine->depth = hit->depth;
 	goroutine->context.trace[0] = frame.event.trace[0];
 	goroutine->context.trace[1] = frame.event.trace[1];
@@ -226,6 +227,7 @@ static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 	}
 	send(&frame->event, entry);
 	step_out(goroutine, frame);
+	goroutine->hi = hit->hi;
 	bpf_map_delete_elem(&frames, &frame_key);
 	if (entry)
 		bpf_map_delete_elem(&values, &frame_key);

@@ -12,6 +12,7 @@ struct hit {
 	__u64 now;
 	__u64 g;
 	__u64 goid;
+	__u64 hi;	      /* the top of its stack */
 	__u64 return_address; /* where the return address lies */
 	__u64 depth;
 	__u32 tgid;
@@ -61,15 +62,67 @@ static __always_inline bool is_target(struct hit *hit, struct binary *binary)
 }
 
 /*
+ * How long a goroutine is looked at that cannot be read, and how often at most.
+ * The program has just touched it, but the kernel may be moving its page: a huge
+ * page is made or split, memory is compacted. The program's own access would
+ * sleep; what is read here fails instead, for some microseconds mostly.
+ */
+#define PEEK_AGAIN_NS 1000000
+#define PEEK_AGAIN_HITS 256 /* so many can be that unlucky */
+
+/* What is read of a goroutine. */
+struct peek {
+	__u64 slot; /* where its address is read, or 0 */
+	__u64 g;
+	__u64 hi;
+	__u64 goid;
+	__u64 until;
+	__u32 goid_offset;
+	__u32 done;
+};
+
+static long peek_once(__u32 n, void *context)
+{
+	struct peek *peek = context;
+
+	if (peek->slot && bpf_probe_read_user(&peek->g, sizeof(peek->g), (void *)peek->slot))
+		goto again;
+	if (bpf_probe_read_user(&peek->hi, sizeof(peek->hi), (void *)(peek->g + STACK_HI_OFFSET)) ||
+	    bpf_probe_read_user(&peek->goid, sizeof(peek->goid),
+				(void *)(peek->g + peek->goid_offset)))
+		goto again;
+	peek->done = 1;
+	return 1;
+again:
+	return bpf_ktime_get_ns() > peek->until;
+}
+
+/*
+ * A return needs no look at the goroutine where its innermost open call is known
+ * and the stack has not moved since, which shows in the depth coming out the same.
+ */
+static __always_inline void remember(struct peek *peek, __u32 tgid, __u64 return_address)
+{
+	struct goroutine_key key = {.g = peek->g, .tgid = tgid};
+	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
+
+	if (!goroutine || !goroutine->level || goroutine->hi - return_address != goroutine->depth)
+		return;
+	peek->hi = goroutine->hi;
+	peek->goid = goroutine->goid;
+	peek->done = 1;
+}
+
+/*
  * Fills in the goroutine and the depth. False: not a target, or nothing to be
  * known about it.
  */
-static __always_inline bool look(struct hit *hit, struct registers *r, __u64 cookie)
+static __always_inline bool look(struct hit *hit, struct registers *r, __u64 cookie, bool leaving)
 {
 	__u32 index = COOKIE_BINARY(cookie);
 	struct binary *binary = bpf_map_lookup_elem(&binaries, &index);
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
-	__u64 hi;
+	struct peek peek = {};
 
 	if (!binary)
 		return false;
@@ -79,20 +132,27 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 	if (!is_target(hit, binary))
 		return false;
 
-	hit->g = REGISTER_G(r);
+	peek.g = REGISTER_G(r);
+	peek.goid_offset = binary->goid_offset;
 	if (cookie & COOKIE_THREAD_G) {
 		struct task_struct *task = bpf_get_current_task_btf();
-		__u64 slot = THREAD_POINTER(task) + binary->tls_offset;
 
-		if (bpf_probe_read_user(&hit->g, sizeof(hit->g), (void *)slot))
-			goto unknown;
+		peek.slot = THREAD_POINTER(task) + binary->tls_offset;
 	}
-	if (bpf_probe_read_user(&hi, sizeof(hi), (void *)(hit->g + STACK_HI_OFFSET)) ||
-	    bpf_probe_read_user(&hit->goid, sizeof(hit->goid),
-				(void *)(hit->g + binary->goid_offset)))
-		goto unknown;
 	hit->return_address = REGISTER_SP(r) + COOKIE_SP_OFFSET(cookie);
-	hit->depth = hi - hit->return_address;
+	peek_once(0, &peek);
+	if (!peek.done && leaving)
+		remember(&peek, hit->tgid, hit->return_address);
+	if (!peek.done && counted.no_goroutine < PEEK_AGAIN_HITS) {
+		peek.until = bpf_ktime_get_ns() + PEEK_AGAIN_NS;
+		bpf_loop(1 << 20, peek_once, &peek, 0);
+	}
+	if (!peek.done)
+		goto unknown;
+	hit->g = peek.g;
+	hit->hi = peek.hi;
+	hit->goid = peek.goid;
+	hit->depth = peek.hi - hit->return_address;
 	if (hit->depth < STACK_MAX)
 		return true;
 unknown:

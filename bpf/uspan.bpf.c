@@ -36,7 +36,7 @@ int enter(struct registers *r)
 	__u64 cookie = bpf_get_attach_cookie(r);
 	struct hit hit = {};
 
-	if (!condition_holds(r, COOKIE_CONDITION(cookie)) || !look(&hit, r, cookie))
+	if (!condition_holds(r, COOKIE_CONDITION(cookie)) || !look(&hit, r, cookie, false))
 		return 0;
 	if (cookie & COOKIE_RESTART) {
 		keep_args(&hit, r);
@@ -55,7 +55,7 @@ int leave(struct registers *r)
 {
 	struct hit hit = {.now = bpf_ktime_get_ns()};
 
-	if (look(&hit, r, bpf_get_attach_cookie(r)))
+	if (look(&hit, r, bpf_get_attach_cookie(r), true))
 		pop_frame(&hit, r);
 	return 0;
 }

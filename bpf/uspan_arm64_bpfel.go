@@ -139,6 +139,7 @@ type uspanFunction struct {
 type uspanGoroutine struct {
 	_       structs.HostLayout
 	Goid    uint64
+	Hi      uint64
 	Depth   uint64
 	Context struct {
 		_     structs.HostLayout
