@@ -95,17 +95,3 @@ func (f *File) dynamicSymbol(index uint32) (uint64, error) {
 	}
 	return binary.LittleEndian.Uint64(symbol[8:]), nil
 }
-
-// sharedLibrary says that the file is loaded by others: it is position-
-// independent, asks for no loader, and the linker has not marked it as a program.
-func (f *File) sharedLibrary() bool {
-	if !f.PIE || elf.DynFlag1(f.dynamicValue(elf.DT_FLAGS_1))&elf.DF_1_PIE != 0 {
-		return false
-	}
-	for _, p := range f.elf.Progs {
-		if p.Type == elf.PT_INTERP {
-			return false
-		}
-	}
-	return true
-}

@@ -52,6 +52,9 @@ func NewFile(r io.ReaderAt, path string) (*File, error) {
 	if err := f.readBuildInfo(); err != nil {
 		return nil, err
 	}
+	if err := f.refuseLibrary(); err != nil {
+		return nil, err
+	}
 	if err := f.readFunctions(); err != nil {
 		return nil, fmt.Errorf("read the function table of %s: %w", path, err)
 	}
@@ -122,7 +125,7 @@ func (f *File) identify() error {
 	}
 	f.elf = file
 	f.segments = loadSegments(file)
-	return f.refuse()
+	return f.refuseCompressed()
 }
 
 // readBuildInfo says who built the file.
@@ -131,6 +134,9 @@ func (f *File) readBuildInfo() error {
 	if err != nil && len(f.elf.Sections) == 0 {
 		// It looks into the first writable segment only.
 		info, err = f.searchBuildInfo(err)
+	}
+	if err != nil && f.sharedLibrary() {
+		return f.refuseLibrary()
 	}
 	if err != nil {
 		return fmt.Errorf("%s is %w: %s", f.Path, ErrNotGo, strings.Replace(err.Error(), ErrNotGo.Error(), "it has no build information of the Go toolchain", 1))

@@ -1,20 +1,54 @@
 package gobin
 
-import "fmt"
+import (
+	"debug/elf"
+	"fmt"
+	"runtime/debug"
+	"slices"
+)
 
-// refuse says why a file that may well have been made by Go cannot be traced as
-// it is, and what can be done; nil where nothing speaks against it.
-func (f *File) refuse() error {
-	switch {
-	case f.compressed():
-		return fmt.Errorf("%s is compressed (UPX): its code is unpacked into memory where no probe can be placed: "+
-			"decompress it (upx -d %s) and run that", f.Path, f.Path)
-	case f.sharedLibrary():
-		return fmt.Errorf("%s is a shared library (-buildmode=c-shared or plugin): it runs in processes of other "+
-			"executables, and only executables can be traced: link its code into the program "+
-			"(a Go program imports it, a C program is linked with -buildmode=c-archive)", f.Path)
+// refuseCompressed refuses what UPX made: its code is nowhere in the file.
+func (f *File) refuseCompressed() error {
+	if !f.compressed() {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s is compressed (UPX): its code is unpacked into memory where no probe can be placed: "+
+		"decompress it (upx -d %s) and run that", f.Path, f.Path)
+}
+
+// refuseLibrary refuses what is no program of its own.
+func (f *File) refuseLibrary() error {
+	if !f.sharedLibrary() {
+		return nil
+	}
+	return fmt.Errorf("%s is a shared library (-buildmode=c-shared or plugin): it runs in processes of other "+
+		"executables, and only executables can be traced: link its code into the program "+
+		"(a Go program imports it, a C program is linked with -buildmode=c-archive)", f.Path)
+}
+
+// sharedLibrary says whether the file is loaded by others: the go command says
+// how it built it; else it is position-independent, asks for no loader, and the
+// linker has not marked it as a program.
+func (f *File) sharedLibrary() bool {
+	var settings []debug.BuildSetting
+	if f.Info != nil { // which plugins of Go 1.18 have not got
+		settings = f.Info.Settings
+	}
+	for _, setting := range settings {
+		if setting.Key != "-buildmode" {
+			continue
+		}
+		switch setting.Value {
+		case "c-shared", "plugin", "shared":
+			return true
+		case "exe", "pie":
+			return false
+		}
+	}
+	if !f.PIE || elf.DynFlag1(f.dynamicValue(elf.DT_FLAGS_1))&elf.DF_1_PIE != 0 {
+		return false
+	}
+	return !slices.ContainsFunc(f.elf.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 }
 
 // compressed recognises what UPX leaves: behind the program headers a l_info

@@ -34,9 +34,19 @@ func TestSharedLibrariesAreRefused(t *testing.T) {
 		for _, mode := range []string{"c-shared", "plugin"} {
 			o := testprog.Options{GoVersion: version, Cgo: true, Flags: []string{"-buildmode=" + mode}}
 			t.Run(o.String(), func(t *testing.T) {
-				got := openError(t, testprog.Build(t, source, o))
+				path := testprog.Build(t, source, o)
+				got := openError(t, path)
 				if !strings.Contains(got, "is a shared library") || !strings.Contains(got, "-buildmode=c-archive") {
 					t.Errorf("error %q", got)
+				}
+				// A build that does not say how it was made is told by its headers.
+				data, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				data = bytes.ReplaceAll(data, []byte("-buildmode="), []byte("-buildm0de="))
+				if _, err := NewFile(bytes.NewReader(data), path); err == nil || err.Error() != got {
+					t.Errorf("without the setting: %v", err)
 				}
 			})
 		}

@@ -19,6 +19,9 @@ func TestRuntime(t *testing.T) {
 		want := Runtime{Offsets: offsetsTable[f.minor], StackHiOffset: 8, Source: bareSource(f)}
 		if f.Arch == AMD64 {
 			want.TLSOffset = threadOffset(t, o)
+			if slices.Contains(o.Flags, "-tags=thread") && want.TLSOffset == -8 {
+				t.Error("C's variables did not put g elsewhere")
+			}
 		}
 		if f.HasDWARF() {
 			want.Source = FromDWARF

@@ -177,7 +177,7 @@ func Experiments() []Options {
 
 // C are files to be added to the archive of a main package: with them, a build
 // with cgo has C code, linked by the Go linker, or with the tag `thread`, by a C
-// linker, and then with thread-local variables of C's.
+// linker, and then with thread-local variables of C's, which put g's elsewhere.
 const C = `
 -- user.go --
 //go:build cgo && !thread
@@ -190,7 +190,7 @@ import _ "os/user"
 
 package main
 
-// static __thread char mine[40] = "thread";
+// static __thread char mine[40] __attribute__((aligned(64))) = "thread";
 // static int touch(int n) { mine[n] = n; return mine[0]; }
 import "C"
 
