@@ -1,9 +1,11 @@
 package plan
 
 import (
+	"cmp"
 	"debug/elf"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,7 +69,7 @@ func TestRealExecutables(t *testing.T) {
 		return
 	}
 	for _, r := range fetched {
-		t.Run(r.module+r.debian, func(t *testing.T) {
+		t.Run(cmp.Or(r.debian, path.Base(r.module)), func(t *testing.T) {
 			for _, path := range r.fetch(t) {
 				t.Run(filepath.Base(path), func(t *testing.T) { checkReal(t, path, all) })
 			}
