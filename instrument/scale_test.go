@@ -185,3 +185,56 @@ func scale(t *testing.T, command target.Command, pattern string) counts {
 	t.Logf("%d calls of %d functions, %d still open", total, len(spans), summary.Open)
 	return spans
 }
+
+// deep has a hundred thousand calls open at once.
+const deep = `
+-- go.mod --
+module example.com/deep
+
+go 1.25
+-- main.go --
+package main
+
+import "sync"
+
+//go:noinline
+func deep(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return deep(n-1) + 1
+}
+
+func main() {
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			if deep(24999) != 24999 {
+				panic("wrong")
+			}
+		})
+	}
+	all.Wait()
+	println()
+}
+`
+
+// Calls that nest as fast as they can find their place, each; where there is
+// less room than they need, each is a span or counted.
+func TestManyOpenCalls(t *testing.T) {
+	kerneltest.Require(t)
+	const calls = 100000
+	exe := testprog.Build(t, deep, testprog.Options{})
+	for _, openCalls := range []int{0, instrument.MinOpenCalls} {
+		spans, summary, _ := trace(t, instrument.Config{
+			Rules:     plan.Rules{Patterns: []string{"main.deep"}, Values: true},
+			OpenCalls: openCalls,
+		}, target.Command{Path: exe})
+		if openCalls == 0 && (len(spans) != calls || summary.LostSpans() != 0 || summary.Lost.ValuesFull != 0) {
+			t.Errorf("%d spans, lost %+v", len(spans), summary.Lost)
+		}
+		if openCalls != 0 && (len(spans) < openCalls || uint64(len(spans))+summary.LostSpans() != calls || summary.Lost.FramesFull == 0) {
+			t.Errorf("room for %d open calls: %d spans, lost %+v", openCalls, len(spans), summary.Lost)
+		}
+	}
+}
