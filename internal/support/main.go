@@ -35,6 +35,7 @@ func main() {
 func run() error {
 	kernels := flag.String("kernels", "this,5.10,6.1,6.12,7", "kernels to test on: this one, and those of internal/guest")
 	arches := flag.String("arch", "amd64,arm64", "architectures to test on")
+	pattern := flag.String("run", "", "run only tests that match, and keep what came of the others the last time")
 	results := flag.String("results", "bin/support", "directory of the results, which are kept for the next time")
 	flag.Parse()
 	if err := os.MkdirAll(*results, 0o755); err != nil {
@@ -43,16 +44,21 @@ func run() error {
 	var failed []string
 	for _, m := range machines(split(*kernels), split(*arches)) {
 		fmt.Println("==", m)
-		r, err := m.test()
+		r, err := m.test(*pattern)
 		if err != nil {
 			return fmt.Errorf("%v: %w", m, err)
 		}
-		if err := r.write(filepath.Join(*results, m.String()+".json")); err != nil {
-			return err
-		}
-		fmt.Printf("%s: %d tests passed, %d failed, %d did not run\n", r.Release, r.Passed, len(r.Failed), len(r.Skipped))
-		if len(r.Failed) > 0 {
+		fmt.Printf("%s: %d tests passed, %d failed, %d did not run\n",
+			r.Release, len(r.with("pass")), len(r.with("fail")), len(r.with("skip")))
+		if len(r.with("fail")) > 0 {
 			failed = append(failed, m.String())
+		}
+		path := filepath.Join(*results, m.String()+".json")
+		if before, err := readResult(path); err == nil && *pattern != "" {
+			r.merge(before)
+		}
+		if err := r.write(path); err != nil {
+			return err
 		}
 	}
 	all, err := readResults(*results)

@@ -16,8 +16,18 @@ const (
 	end   = "<!-- end -->\n"
 )
 
-// signs are how a page shows what came of a build.
-var signs = map[string]string{"exact": "✓", "calls": "○", "failed": "✗", "skipped": "–", "": "–"}
+// sign is how a page shows what came of a build; none ran: "–".
+func sign(o outcome) string {
+	switch {
+	case o.Action == "fail":
+		return "✗"
+	case o.Action == "pass" && o.Spans == "exact":
+		return "✓"
+	case o.Action == "pass" && o.Spans == "calls":
+		return "○"
+	}
+	return "–"
+}
 
 // writePage writes the page of all results, and their summary into the README.
 func writePage(path, readme string, results []*result) error {
@@ -50,14 +60,15 @@ func summary(results []*result) string {
 	var b strings.Builder
 	b.WriteString("| Linux | on | tests | builds of the counting program |\n|---|---|---|---|\n")
 	for _, r := range results {
-		tests := fmt.Sprintf("%d passed", r.Passed)
-		if len(r.Failed) > 0 {
-			tests += fmt.Sprintf(", %d failed", len(r.Failed))
+		passed, failed := len(r.with("pass")), len(r.with("fail"))
+		tests := fmt.Sprintf("%d passed", passed)
+		if failed > 0 {
+			tests += fmt.Sprintf(", %d failed", failed)
 		}
 		builds := counted(r)
 		if r.Kernel == belowFloor {
 			tests, builds = "refused", "none"
-			if r.Passed == 0 || len(r.Failed) > 0 {
+			if passed == 0 || failed > 0 {
 				tests = "failed"
 			}
 		}
@@ -78,14 +89,15 @@ func release(r *result) string {
 
 // counted says how many of the builds were exact, and over what they go.
 func counted(r *result) string {
-	if len(r.Cells) == 0 {
+	cells := r.cells()
+	if len(cells) == 0 {
 		return "none"
 	}
 	right := 0
 	versions := make(map[string]bool)
 	builds := make(map[string]bool)
-	for _, c := range r.Cells {
-		if c.Spans == "exact" || c.Spans == "calls" {
+	for _, c := range cells {
+		if sign(c) == "✓" || sign(c) == "○" {
 			right++
 			versions[c.Go] = true
 			builds[c.Build] = true
@@ -93,9 +105,9 @@ func counted(r *result) string {
 	}
 	sorted := slices.SortedFunc(maps.Keys(versions), compareVersions)
 	if right == 0 {
-		return fmt.Sprintf("0 of %d exact", len(r.Cells))
+		return fmt.Sprintf("0 of %d exact", len(cells))
 	}
-	return fmt.Sprintf("%d of %d exact: %s to %s, %d ways to build", right, len(r.Cells),
+	return fmt.Sprintf("%d of %d exact: %s to %s, %d ways to build", right, len(cells),
 		sorted[0], sorted[len(sorted)-1], len(builds))
 }
 
@@ -122,7 +134,7 @@ The counting program counts its own calls, under deep recursion, growing and shr
 	}
 	for _, arch := range slices.Sorted(maps.Keys(arches)) {
 		cells(&b, arch, slices.DeleteFunc(slices.Clone(results), func(r *result) bool {
-			return r.Arch != arch || len(r.Cells) == 0
+			return r.Arch != arch || len(r.cells()) == 0
 		}))
 	}
 	notRun(&b, results)
@@ -136,16 +148,16 @@ func cells(b *strings.Builder, arch string, results []*result) {
 		return
 	}
 	versions, builds := make(map[string]bool), []string{}
-	got := make(map[[3]string]string)
+	got := make(map[[3]string]outcome)
 	var kernels []string
 	for _, r := range results {
 		kernels = append(kernels, release(r))
-		for _, c := range r.Cells {
+		for _, c := range r.cells() {
 			versions[c.Go] = true
 			if !slices.Contains(builds, c.Build) {
 				builds = append(builds, c.Build)
 			}
-			got[[3]string{r.Release, c.Go, c.Build}] = c.Spans
+			got[[3]string{r.Release, c.Go, c.Build}] = c
 		}
 	}
 	columns := slices.SortedFunc(maps.Keys(versions), compareVersions)
@@ -159,7 +171,7 @@ func cells(b *strings.Builder, arch string, results []*result) {
 		for _, version := range columns {
 			b.WriteByte(' ')
 			for _, r := range results {
-				b.WriteString(signs[got[[3]string{r.Release, version, build}]])
+				b.WriteString(sign(got[[3]string{r.Release, version, build}]))
 			}
 			b.WriteString(" |")
 		}
@@ -173,12 +185,12 @@ func notRun(b *strings.Builder, results []*result) {
 	where := make(map[line][]string)
 	for _, r := range results {
 		on := release(r) + " " + r.Arch
-		for _, name := range r.Failed {
+		for _, name := range r.with("fail") {
 			l := line{name, "**failed**"}
 			where[l] = append(where[l], on)
 		}
-		for name, reason := range r.Skipped {
-			l := line{name, reason}
+		for _, name := range r.with("skip") {
+			l := line{name, r.Tests[name].Reason}
 			where[l] = append(where[l], on)
 		}
 	}

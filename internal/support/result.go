@@ -2,12 +2,12 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,19 +28,51 @@ type result struct {
 	Kernel, Arch string
 	// Release is the kernel's own word for its version.
 	Release string
-	Passed  int
-	Failed  []string
-	// Skipped are the tests that did not run, with the reason.
-	Skipped map[string]string
-	Cells   []cell
+	// Tests are by package and name.
+	Tests map[string]outcome
 }
 
-// A cell is one build of the counting program.
-type cell struct {
-	Go, Build string
-	// Spans says what there was: "exact", "calls" where there is no DWARF to tell
-	// of arguments, or "failed", "skipped".
-	Spans string
+// An outcome is what came of a test.
+type outcome struct {
+	Action string // pass, fail, skip
+	Reason string // why it did not run
+	// Go and Build are, of a test of the counting program, the release and the way
+	// to build, and Spans what there was: "exact", or "calls" where there is no
+	// DWARF to tell of arguments.
+	Go, Build, Spans string
+}
+
+// with are the tests, in order, of which something came.
+func (r *result) with(action string) (names []string) {
+	for name, o := range r.Tests {
+		if o.Action == action {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// cells are the tests of the counting program, in order.
+func (r *result) cells() (all []outcome) {
+	for _, name := range slices.Sorted(maps.Keys(r.Tests)) {
+		if o := r.Tests[name]; o.Go != "" {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// merge takes over the outcomes of tests that ran another time on the same kernel.
+func (r *result) merge(before *result) {
+	if before.Release != r.Release {
+		return
+	}
+	for name, o := range before.Tests {
+		if _, again := r.Tests[name]; !again {
+			r.Tests[name] = o
+		}
+	}
 }
 
 // event is a line of `go test -json`.
@@ -48,12 +80,13 @@ type event struct {
 	Action, Package, Test, Output, Key, Value string
 }
 
-// test runs the tests on the machine.
-func (m machine) test() (*result, error) {
+// test runs tests on the machine: those that match a pattern.
+func (m machine) test(run string) (*result, error) {
 	args := []string{"test", "-json", "-short", "-count=1", "-p=1", "-timeout=30m"}
 	if m.kernel == belowFloor {
-		args = append(args, "-run="+refusal)
+		run = refusal
 	}
+	args = append(args, "-run="+run)
 	env := append(os.Environ(), "REQUIRE_BPF=1")
 	if m.kernel != "" {
 		guest, err := filepath.Abs("bin/guest")
@@ -72,7 +105,7 @@ func (m machine) test() (*result, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	r := &result{Kernel: cmp.Or(m.kernel, "this"), Arch: m.arch, Skipped: make(map[string]string)}
+	r := &result{Kernel: cmp.Or(m.kernel, "this"), Arch: m.arch, Tests: make(map[string]outcome)}
 	if m.kernel == "" {
 		r.Release = thisRelease()
 	}
@@ -97,11 +130,7 @@ func thisRelease() string {
 
 // read takes the events of `go test -json`.
 func (r *result) read(events io.Reader) error {
-	type test struct {
-		cell
-		output []string
-	}
-	tests := make(map[string]*test)
+	outcomes, outputs := make(map[string]outcome), make(map[string][]string)
 	lines := bufio.NewScanner(events)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -109,55 +138,37 @@ func (r *result) read(events io.Reader) error {
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			continue // a line of a build
 		}
-		name := strings.TrimPrefix(e.Package, "github.com/uspan/uspan/") + " " + e.Test
-		t := tests[name]
-		if t == nil {
-			t = new(test)
-			tests[name] = t
-		}
+		name := strings.TrimSpace(strings.TrimPrefix(e.Package, "github.com/uspan/uspan/") + " " + e.Test)
+		o := outcomes[name]
 		switch e.Action {
 		case "output":
-			t.output = append(t.output, e.Output)
+			outputs[name] = append(outputs[name], e.Output)
 			if release, found := strings.CutPrefix(e.Output, "guest: Linux "); found {
 				r.Release, _, _ = strings.Cut(release, " ")
 			}
 		case "attr":
 			switch e.Key {
 			case "built":
-				t.Go, t.Build, _ = strings.Cut(e.Value, " ")
+				o.Go, o.Build, _ = strings.Cut(e.Value, " ")
 			case "spans":
-				t.Spans = e.Value
+				o.Spans = e.Value
 			}
 		case "pass", "fail", "skip":
-			if e.Test == "" {
-				if e.Action == "fail" {
-					fmt.Printf("FAIL %s\n%s", e.Package, strings.Join(t.output, ""))
-					r.Failed = append(r.Failed, strings.TrimSpace(name))
-				}
-				continue
+			o.Action = e.Action
+			if e.Action == "fail" {
+				fmt.Printf("FAIL %s\n%s", name, strings.Join(outputs[name], ""))
 			}
-			r.end(name, e.Action, &t.cell, t.output)
+			if e.Action == "skip" {
+				o.Reason = reason(outputs[name])
+			}
+			// A package is a test only where it failed.
+			if e.Test != "" || e.Action == "fail" {
+				r.Tests[name] = o
+			}
 		}
+		outcomes[name] = o
 	}
 	return lines.Err()
-}
-
-// end takes what came of a test.
-func (r *result) end(name, action string, c *cell, output []string) {
-	switch action {
-	case "pass":
-		r.Passed++
-	case "fail":
-		c.Spans = "failed"
-		r.Failed = append(r.Failed, name)
-		fmt.Printf("FAIL %s\n%s", name, strings.Join(output, ""))
-	case "skip":
-		c.Spans = "skipped"
-		r.Skipped[name] = reason(output)
-	}
-	if c.Go != "" {
-		r.Cells = append(r.Cells, *c)
-	}
 }
 
 // reason is what a test that was skipped said: `    file.go:1: reason`.
@@ -178,7 +189,7 @@ func (r *result) write(path string) error {
 	return os.WriteFile(path, append(data, '\n'), 0o644)
 }
 
-// readResults reads those of this time and of times before, by kernel.
+// readResults reads those of this time and of times before, by kernel and architecture.
 func readResults(dir string) ([]*result, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
@@ -186,13 +197,9 @@ func readResults(dir string) ([]*result, error) {
 	}
 	var all []*result
 	for _, path := range paths {
-		data, err := os.ReadFile(path)
+		r, err := readResult(path)
 		if err != nil {
 			return nil, err
-		}
-		r := new(result)
-		if err := json.NewDecoder(bytes.NewReader(data)).Decode(r); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		all = append(all, r)
 	}
@@ -200,6 +207,18 @@ func readResults(dir string) ([]*result, error) {
 		return cmp.Or(compareVersions(a.Release, b.Release), cmp.Compare(a.Arch, b.Arch))
 	})
 	return all, nil
+}
+
+func readResult(path string) (*result, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := new(result)
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
 }
 
 // compareVersions compares the numbers of two versions one after the other.

@@ -43,11 +43,12 @@ func TestPage(t *testing.T) {
 {"Action":"skip","Package":"github.com/uspan/uspan/instrument","Test":"TestVersions/d"}
 {"Action":"fail","Package":"github.com/uspan/uspan/instrument"}
 `
-	r := &result{Kernel: "6.1", Arch: "amd64", Skipped: make(map[string]string)}
+	r := &result{Kernel: "6.1", Arch: "amd64", Tests: make(map[string]outcome)}
 	if err := r.read(strings.NewReader(events)); err != nil {
 		t.Fatal(err)
 	}
-	below := &result{Kernel: belowFloor, Arch: "arm64", Release: "5.10.0-1-cloud-arm64", Passed: 3}
+	below := &result{Kernel: belowFloor, Arch: "arm64", Release: "5.10.0-1-cloud-arm64",
+		Tests: map[string]outcome{"instrument TestBelowFloor": {Action: "pass"}}}
 	results := []*result{below, r}
 	text := page(summary(results), results)
 	for _, want := range []string{
