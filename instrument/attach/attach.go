@@ -177,7 +177,11 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 		pids = everywhere
 	}
 	if !s.multi {
-		if err := s.checkPerf(p, functions, len(pids)); err != nil {
+		n := sites(p, functions)
+		if s.links()+n*len(pids) > maxPerfProbes {
+			pids = everywhere // once for all of them: others pay, and are not told of
+		}
+		if err := checkPerf(s.links(), n*len(pids)); err != nil {
 			return skipped, err
 		}
 	}
@@ -213,13 +217,12 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 	return skipped, fmt.Errorf("no function can be traced: %s", skipped[0].Reason)
 }
 
-// checkPerf refuses more perf events than there can be.
-func (s *Session) checkPerf(p *plan.Plan, functions []int, processes int) error {
-	more := 0
+// sites is how many sites functions of a plan have.
+func sites(p *plan.Plan, functions []int) (n int) {
 	for _, i := range functions {
-		more += len(p.Functions[i].Entries) + len(p.Functions[i].Exits)
+		n += len(p.Functions[i].Entries) + len(p.Functions[i].Exits)
 	}
-	return checkPerf(s.links(), more*processes)
+	return n
 }
 
 // everywhere is the process id of a link whose probes are in every process.

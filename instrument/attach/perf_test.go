@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -195,6 +196,30 @@ func testThreadsAndProcesses(t *testing.T, options Options) {
 			t.Errorf("lost: %+v, %v", lost, err)
 		}
 	})
+}
+
+// So many processes that each cannot have probes of its own get common ones,
+// and only their calls are told of.
+func TestManyProcesses(t *testing.T) {
+	path := testprog.Build(t, manyThreads, testprog.Options{})
+	kerneltest.Require(t)
+	file, p := openPlan(t, path, "main.work")
+	one, other := startWorker(t, path), startWorker(t, path)
+	s := newSession(t, p, Options{NoMulti: true})
+	if err := s.Watch(one.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Attach(0, file, slices.Repeat([]int{one.Process.Pid}, maxPerfProbes)); err != nil {
+		t.Fatal(err)
+	}
+	if n := sites(p, []int{0}); s.links() != n {
+		t.Errorf("there are %d links for %d sites", s.links(), n)
+	}
+	one.work(t)
+	other.work(t)
+	if calls, _ := calledIn(t, s); calls[one.Process.Pid] != callsPerLine || len(calls) != 1 {
+		t.Errorf("calls by process: %v", calls)
+	}
 }
 
 // code is what the process has at the sites of a plan's functions.
