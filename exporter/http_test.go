@@ -172,12 +172,26 @@ func TestRedirect(t *testing.T) {
 	if len(requests) != 2 || requests[1].Spans != 5 || requests[1].Path != "/moved" || requests[1].Header("authorization") != "key" {
 		t.Errorf("requests %+v", requests)
 	}
+	// Where it leads is away: the redirect is not the answer.
+	front := otlptest.Config{HTTP: true}.Start(t)
+	front.Answer(answer(http.StatusTemporaryRedirect, "Location: "+receiver.Base()+"/moved", ""))
+	receiver.Answer(cut)
+	said := newMessages()
+	o := openWarning(t, front.Endpoint(), said.warn)
+	o.Export(failures(5))
+	<-said.heard
+	receiver.Answer(nil)
+	shutdown(t, o)
+	if s := o.Stats(); s.Exported != 5 || s.LostSpans() != 0 {
+		t.Errorf("stats %+v, messages %q", s, said.list())
+	}
 	// For ever.
+	before := len(receiver.Requests())
 	receiver.Answer(answer(http.StatusTemporaryRedirect, "Location: /moved", ""))
-	o := openWarning(t, receiver.Endpoint(), func(string) {})
+	o = openWarning(t, receiver.Endpoint(), func(string) {})
 	o.Export(failures(5))
 	shutdown(t, o)
-	if s := o.Stats(); s.LostSpans() != 5 || len(receiver.Requests()) > 3+maxRedirects {
+	if s := o.Stats(); s.LostSpans() != 5 || len(receiver.Requests()) > before+1+maxRedirects {
 		t.Errorf("stats %+v, %d requests", s, len(receiver.Requests()))
 	}
 }

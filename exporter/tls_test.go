@@ -122,3 +122,24 @@ func TestInsecureIsNotForURLs(t *testing.T) {
 		}
 	}
 }
+
+// Certificates that plaintext has no use for do not keep it from sending.
+func TestCertificatesWithPlaintext(t *testing.T) {
+	overBoth(t, func(t *testing.T, receiver *otlptest.Receiver) {
+		authority := otlptest.NewAuthority(t)
+		client := authority.Issue("client", "", time.Now().Add(time.Hour))
+		t.Setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", authority.File())
+		t.Setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", client.File)
+		t.Setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", client.KeyFile)
+		said := newMessages()
+		o := openWarning(t, receiver.Endpoint(), said.warn)
+		o.Export(failures(5))
+		shutdown(t, o)
+		if got := len(receiver.Spans()); got != 5 {
+			t.Errorf("received %d", got)
+		}
+		if texts := said.list(); len(texts) != 1 || !strings.Contains(texts[0], "is plaintext (https:// is TLS)") {
+			t.Errorf("messages %q", texts)
+		}
+	})
+}
