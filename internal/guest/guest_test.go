@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -50,7 +51,7 @@ func TestPack(t *testing.T) {
 	defer packed.Close()
 	data := make([]byte, 1<<20)
 	n, err := packed.ReadAt(data, 0)
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	got := make(map[string]string)
