@@ -108,7 +108,7 @@ func checkReal(t *testing.T, path string, all bool) {
 	checkSites(t, f, functions)
 	t.Logf("%s, %s, PIE %t, offsets from %s: %d functions planned, %d not, %d looked at, %d symbols",
 		filepath.Base(path), f.GoVersion, f.PIE, p.Runtime.Source, len(p.Functions), len(p.Skipped), len(functions), len(symbols))
-	if len(p.Functions) < 3*len(p.Skipped) {
+	if len(p.Functions) < 2*len(p.Skipped) { // of a small program most is the runtime, or FIPS 140
 		t.Errorf("%d functions are planned, %d are not", len(p.Functions), len(p.Skipped))
 	}
 }
