@@ -65,10 +65,11 @@ static __always_inline bool is_target(struct hit *hit, struct binary *binary)
  * How long a goroutine is looked at that cannot be read, and how often at most.
  * The program has just touched it, but the kernel may be moving its page: a huge
  * page is made or split, memory is compacted. The program's own access would
- * sleep; what is read here fails instead, for some microseconds mostly.
+ * sleep; what is read here fails instead, for some microseconds mostly, for two
+ * milliseconds in an emulated machine.
  */
-#define PEEK_AGAIN_NS 1000000
-#define PEEK_AGAIN_HITS 256 /* so many can be that unlucky */
+#define PEEK_AGAIN_NS 10000000
+#define PEEK_AGAIN_HITS 64 /* so many can be that unlucky */
 
 /* What is read of a goroutine. */
 struct peek {
