@@ -22,7 +22,8 @@ var ErrNoDWARF = errors.New("no DWARF: build without -ldflags=-w or -s, and do n
 // that hold a function that is asked for.
 type debugInfo struct {
 	data  *dwarf.Data
-	units []unitRange // ascending
+	units []unitRange    // ascending
+	roots []dwarf.Offset // of units, ascending
 
 	mu          sync.Mutex
 	subprograms map[dwarf.Offset]map[uint64]dwarf.Offset // by unit, by entry
@@ -127,7 +128,8 @@ func (f *File) readDebugSection(name string) ([]byte, error) {
 
 // readUnits reads the root of every unit.
 func (d *debugInfo) readUnits(info []byte) error {
-	for _, unit := range unitRoots(info) {
+	d.roots = unitRoots(info)
+	for _, unit := range d.roots {
 		e, _, err := d.entry(unit)
 		if err != nil {
 			return err

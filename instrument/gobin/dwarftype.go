@@ -8,8 +8,11 @@ import (
 
 // Attributes of the Go linker (cmd/internal/dwarf/dwarf.go).
 const (
-	attrGoKind dwarf.Attr = 0x2900 // a reflect.Kind
-	attrGoElem dwarf.Attr = 0x2902
+	attrGoKind     dwarf.Attr = 0x2900 // a reflect.Kind
+	attrGoKey      dwarf.Attr = 0x2901
+	attrGoElem     dwarf.Attr = 0x2902
+	attrGoEmbedded dwarf.Attr = 0x2903
+	attrGoRuntime  dwarf.Attr = 0x2904 // where its runtime data is among the types
 )
 
 // Bounds that only a damaged file passes.
@@ -127,7 +130,18 @@ func (d *debugInfo) fillType(p pendingType) error {
 		if hasUnderlying && kind == reflect.Pointer {
 			t.Elem = d.types.at(underlying)
 		}
-	case Map, Chan, Func:
+	case Map, Chan:
+		t.Size = 8
+		if key, ok := e.Val(attrGoKey).(dwarf.Offset); ok {
+			t.Key = d.types.at(key)
+		}
+		if elem, ok := e.Val(attrGoElem).(dwarf.Offset); ok {
+			t.Elem = d.types.at(elem)
+		}
+		if t.Kind == Map && hasUnderlying {
+			return d.fillImpl(t, underlying)
+		}
+	case Func:
 		t.Size = 8
 	case Slice:
 		t.Size = 24
@@ -162,6 +176,18 @@ func (d *debugInfo) fillType(p pendingType) error {
 	return nil
 }
 
+// fillImpl finds the struct that a map points to: its entry refers to a pointer.
+func (d *debugInfo) fillImpl(t *Type, pointer dwarf.Offset) error {
+	e, _, err := d.entry(pointer)
+	if err != nil {
+		return err
+	}
+	if impl, ok := e.Val(dwarf.AttrType).(dwarf.Offset); ok && e.Tag == dwarf.TagPointerType {
+		t.Impl = d.types.at(impl)
+	}
+	return nil
+}
+
 func (d *debugInfo) addField(t *Type, e *dwarf.Entry) error {
 	if e.Tag != dwarf.TagMember {
 		return nil
@@ -175,7 +201,8 @@ func (d *debugInfo) addField(t *Type, e *dwarf.Entry) error {
 	if len(t.Fields) == maxFields {
 		return fmt.Errorf("it has more than %d fields", maxFields)
 	}
-	t.Fields = append(t.Fields, Field{Name: name, Offset: offset, Type: d.types.at(typ)})
+	embedded, _ := e.Val(attrGoEmbedded).(bool)
+	t.Fields = append(t.Fields, Field{Name: name, Offset: offset, Type: d.types.at(typ), Embedded: embedded})
 	return nil
 }
 

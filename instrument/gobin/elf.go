@@ -59,6 +59,18 @@ func (f *File) Offset(addr uint64) (offset uint64, ok bool) {
 	return s.offset + (addr - s.addr), true
 }
 
+// CodeStart is the lowest address of executable segments, at which the kernel
+// says that a process's code begins (mm->start_code, fs/binfmt_elf.c).
+func (f *File) CodeStart() uint64 {
+	start := ^uint64(0)
+	for _, s := range f.segments {
+		if s.executable {
+			start = min(start, s.addr)
+		}
+	}
+	return start
+}
+
 // ReadOnly says whether the byte at addr lies in a segment that is mapped
 // without write permission, so that the file tells what a process sees there.
 func (f *File) ReadOnly(addr uint64) bool {

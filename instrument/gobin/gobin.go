@@ -160,8 +160,8 @@ type Signature struct {
 	Params, Results []Param
 	// Dictionary says that the function is a shape-stenciled generic body: a
 	// hidden pointer to its dictionary is passed before the first parameter,
-	// behind a receiver.
-	Dictionary bool
+	// behind a receiver; before Go 1.20 DictionaryFirst, before a receiver, too.
+	Dictionary, DictionaryFirst bool
 }
 
 // A Param is a parameter, a receiver or a result.
@@ -177,8 +177,11 @@ type Type struct {
 	Kind TypeKind
 	// Size and Align are in bytes.
 	Size, Align int64
-	// Elem is the element of a Pointer, Array or Slice, where it is known.
-	Elem *Type
+	// Elem is the element of a Pointer, Array, Slice, Chan or Map, where it is
+	// known; Key is the key of a Map.
+	Elem, Key *Type
+	// Impl is the runtime's struct that a Map is a pointer to.
+	Impl *Type
 	// Len is the length of an Array.
 	Len int64
 	// Fields are those of a Struct.
@@ -189,9 +192,10 @@ type Type struct {
 
 // A Field is one field of a struct.
 type Field struct {
-	Name   string
-	Offset int64
-	Type   *Type
+	Name     string
+	Offset   int64
+	Type     *Type
+	Embedded bool
 }
 
 // A TypeKind is the kind of a Type, as ABIInternal and captures tell them apart.

@@ -24,7 +24,7 @@ func (f *File) offsetsFromDWARF() (Offsets, error) {
 }
 
 func (d *debugInfo) offsets(casgstatus uint64) (Offsets, error) {
-	params, err := d.parameters(casgstatus)
+	params, _, err := d.parameters(casgstatus)
 	if err != nil {
 		return Offsets{}, err
 	}

@@ -26,15 +26,18 @@ func (f *File) Signature(fn *Function) (*Signature, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the signature of %s: %w", fn.Symbol, err)
 	}
+	// cmd/compile/internal/noder/stencil.go, until the unified IR came
+	s.DictionaryFirst = s.Dictionary && f.minor < 20
 	return s, nil
 }
 
 func (d *debugInfo) signature(fn *Function) (*Signature, error) {
-	params, err := d.parameters(fn.Entry)
+	params, name, err := d.parameters(fn.Entry)
 	if err != nil {
 		return nil, err
 	}
-	s := &Signature{Dictionary: takesDictionary(fn.Symbol)}
+	// Before Go 1.21 the function table has `F[...]` for `F[go.shape.int]`.
+	s := &Signature{Dictionary: takesDictionary(fn.Symbol) || takesDictionary(name)}
 	for _, listed := range params {
 		if listed.name == ".dict" {
 			s.Dictionary = true
@@ -55,13 +58,21 @@ func (d *debugInfo) signature(fn *Function) (*Signature, error) {
 }
 
 // parameters returns the entries of the parameters and results of the function
-// that begins at addr. Where the compiler can also inline the function, they
-// have most attributes in the abstract function, but that one lists the named
-// ones only.
-func (d *debugInfo) parameters(addr uint64) ([]parameter, error) {
+// that begins at addr, and its name. Where the compiler can also inline the
+// function, they have most attributes in the abstract function, but that one
+// lists the named ones only.
+func (d *debugInfo) parameters(addr uint64) ([]parameter, string, error) {
 	e, r, err := d.subprogram(addr)
 	if err != nil {
-		return nil, err
+		return nil, "", err
+	}
+	function, _ := e.Val(dwarf.AttrName).(string)
+	if origin, ok := e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
+		abstract, _, err := d.entry(origin)
+		if err != nil {
+			return nil, "", err
+		}
+		function, _ = abstract.Val(dwarf.AttrName).(string)
 	}
 	var params []parameter
 	seen := map[string]bool{}
@@ -89,7 +100,7 @@ func (d *debugInfo) parameters(addr uint64) ([]parameter, error) {
 		params = append(params, p)
 		return nil
 	})
-	return params, err
+	return params, function, err
 }
 
 // A parameter is a parameter or a result as DWARF has it.
