@@ -5,19 +5,25 @@ package bpf
 
 import "github.com/cilium/ebpf"
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type value -type event_kind -type end_reason -type value_status -type capture_kind -type condition -type event_flags -type cookie_flags -type values_layout uspan uspan.bpf.c
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type chunk -type root -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type condition -type event_flags -type cookie_flags -type values_layout uspan uspan.bpf.c
 
 // The structs of event.h, which the kernel programs send, and of maps.h, which
 // uspan and the kernel programs share.
 type (
 	// Event is the fixed part of a record.
 	Event = uspanEvent
-	// Value heads a captured value, which its bytes follow.
-	Value = uspanValue
-	// Capture is how one value is read.
-	Capture = uspanCapture
+	// Chunk heads a piece of captured memory, which its bytes follow.
+	Chunk = uspanChunk
+	// Step is one thing to be read.
+	Step = uspanStep
+	// Root is what is read first of arguments or results.
+	Root = uspanRoot
 	// Function is what is the same for all calls of one function.
 	Function = uspanFunction
+	// Dynamic is what is read of a dynamic type.
+	Dynamic = uspanDynamic
+	// DynamicKey identifies a Dynamic.
+	DynamicKey = uspanDynamicKey
 	// Binary is what is the same for all processes of one executable.
 	Binary = uspanBinary
 	// Counters are what was lost, by cause.
@@ -44,14 +50,31 @@ const (
 	EndTail    = uint8(uspanEndReasonEND_TAIL)
 	EndUnwound = uint8(uspanEndReasonEND_UNWOUND)
 
-	ValueOK      = uint8(uspanValueStatusVALUE_OK)
-	ValueFault   = uint8(uspanValueStatusVALUE_FAULT)
-	ValueInvalid = uint8(uspanValueStatusVALUE_INVALID)
-	ValueNoRoom  = uint8(uspanValueStatusVALUE_NO_ROOM)
+	StepRange     = uint8(uspanStepOpSTEP_RANGE)
+	StepPointer   = uint8(uspanStepOpSTEP_POINTER)
+	StepData      = uint8(uspanStepOpSTEP_DATA)
+	StepInterface = uint8(uspanStepOpSTEP_INTERFACE)
+	StepArray     = uint8(uspanStepOpSTEP_ARRAY)
 
-	CaptureWord   = uint8(uspanCaptureKindCAPTURE_WORD)
-	CaptureString = uint8(uspanCaptureKindCAPTURE_STRING)
-	CaptureError  = uint8(uspanCaptureKindCAPTURE_ERROR)
+	StepWhole = uint8(uspanStepFlagsSTEP_WHOLE)
+	StepEmpty = uint8(uspanStepFlagsSTEP_EMPTY)
+
+	GuardNone    = uint8(uspanStepGuardGUARD_NONE)
+	GuardZero    = uint8(uspanStepGuardGUARD_ZERO)
+	GuardNotZero = uint8(uspanStepGuardGUARD_NOT_ZERO)
+	GuardTopHash = uint8(uspanStepGuardGUARD_TOP_HASH)
+	GuardControl = uint8(uspanStepGuardGUARD_CONTROL)
+
+	LengthWord = uint8(uspanStepLengthLENGTH_WORD)
+	LengthMask = uint8(uspanStepLengthLENGTH_MASK)
+	LengthLog2 = uint8(uspanStepLengthLENGTH_LOG2)
+	LengthHalf = uint8(uspanStepLengthLENGTH_HALF)
+
+	ChunkOK      = uint8(uspanChunkStatusCHUNK_OK)
+	ChunkFault   = uint8(uspanChunkStatusCHUNK_FAULT)
+	ChunkInvalid = uint8(uspanChunkStatusCHUNK_INVALID)
+	ChunkType    = uint8(uspanChunkStatusCHUNK_TYPE)
+	ChunkDeep    = uint8(uspanChunkStatusCHUNK_DEEP)
 
 	CookieArgs    = uint64(uspanCookieFlagsCOOKIE_ARGS)
 	CookieResults = uint64(uspanCookieFlagsCOOKIE_RESULTS)

@@ -10,10 +10,10 @@ import (
 func TestLoad(t *testing.T) {
 	kerneltest.Require(t)
 	for name, settings := range map[string]struct {
-		live                     bool
-		stringBytes, valuesBytes uint32
+		live                    bool
+		chunkBytes, valuesBytes uint32
 	}{
-		"smallest": {false, 8, 48},
+		"smallest": {false, 128, 2*128 + 8},
 		"usual":    {false, 128, 1024},
 		"live":     {true, 128, 1024},
 		"largest":  {true, 4096, 16 << 10},
@@ -25,7 +25,7 @@ func TestLoad(t *testing.T) {
 			}
 			for variable, value := range map[string]any{
 				"live":         settings.live,
-				"string_bytes": settings.stringBytes,
+				"chunk_bytes":  settings.chunkBytes,
 				"values_bytes": settings.valuesBytes,
 			} {
 				if err := spec.Variables[variable].Set(value); err != nil {
@@ -60,11 +60,17 @@ func FuzzRecord(f *testing.F) {
 			return
 		}
 		total := 0
-		for value, bytes := range AllValues(record.Values) {
-			if int(value.Size) != len(bytes) {
-				t.Fatalf("a value of %d bytes has %d", value.Size, len(bytes))
+		chunks := record.Values
+		for {
+			chunk, bytes, rest, ok := NextChunk(chunks)
+			if !ok {
+				break
+			}
+			if int(chunk.Size) != len(bytes) || chunk.Good > chunk.Size {
+				t.Fatalf("a chunk of %d bytes, %d of them good, has %d", chunk.Size, chunk.Good, len(bytes))
 			}
 			total += len(bytes)
+			chunks = rest
 		}
 		if total > len(raw) {
 			t.Fatalf("%d bytes of values out of %d", total, len(raw))

@@ -8,10 +8,10 @@
 /* Whether the begin of a call is an event, too. */
 const volatile bool live = false;
 
-/* Bytes of a captured string at most. */
-const volatile __u32 string_bytes = 128;
+/* Bytes of a chunk at most; those of registers are fewer. */
+const volatile __u32 chunk_bytes = 128;
 
-/* Bytes of captured values in an event at most: the size of values.bytes. */
+/* The size of values.bytes: what has no room there is not in the event. */
 const volatile __u32 values_bytes = 0;
 
 /* Bytes in the ring that wake its reader up. */

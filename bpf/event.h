@@ -25,7 +25,7 @@ enum end_reason {
 /*
  * One call. Times are nanoseconds of CLOCK_MONOTONIC. Ids are random and in
  * the processor's byte order. `args` and `results` are the sizes in bytes of
- * the captured values that follow: a sequence of struct value.
+ * the captured values that follow: see struct step.
  */
 struct event {
 	__u32 function;
@@ -50,57 +50,120 @@ enum event_flags {
 	EVENT_VALUES_LOST = 1, /* there was no memory for captured values */
 };
 
-/* How the reading of a value went. */
-enum value_status {
-	VALUE_OK = 0,
-	VALUE_FAULT = 1,   /* its memory could not be read without sleeping */
-	VALUE_INVALID = 2, /* a length that no Go value has */
-	VALUE_NO_ROOM = 3, /* the values before it filled the event */
-};
-
 /*
- * One captured value, followed by `size` bytes, padded to 8.
+ * How values are read and told.
  *
- *   word    `word` is the scalar
- *   string  `word` is the length in the target, `addr` the address; the bytes
- *           are the first of the string
- *   error   `word` is the address of the dynamic type (0: nil), `addr` the
- *           data word; the bytes are what a string header at `addr` leads to,
- *           which is the message of some types and nothing of others: its
- *           length in the target (8 bytes), then the first of its bytes
+ * A value is bytes in the target's memory, and some of those bytes point to
+ * others. So the captured values of a call are a sequence of chunks, each a
+ * copy of a piece of memory. The first chunk, the root, is what the call itself
+ * holds: integer registers, then the captured part of the stack from its first
+ * argument on. Where to go on from a chunk is data: steps, each of which says
+ * that at some offset there is a pointer, a string, an interface, and what is
+ * read there and by which steps in turn. User space wrote the steps, and finds
+ * its way through the chunks, which carry no names, by the same data: they come
+ * in the order of the steps, depth first, and a chunk that the steps do not lead
+ * to (nil, an empty string) is not there.
  */
-struct value {
-	__u16 capture; /* index among the captures of the function */
-	__u8 status;
-	__u8 pad;
-	__u32 size;
-	__u64 word;
-	__u64 addr;
+enum step_op {
+	STEP_RANGE = 1,	    /* `size` bytes at `offset`, into the current chunk */
+	STEP_POINTER = 2,   /* one element, which the word at `offset` points to */
+	STEP_DATA = 3,	    /* elements; address at `offset`, number by `length` */
+	STEP_INTERFACE = 4, /* the words at `offset`; go on by the dynamic type */
+	STEP_ARRAY = 5,	    /* `limit` elements at `offset`: no chunk of their own */
 };
 
-enum capture_kind {
-	CAPTURE_WORD = 1,
-	CAPTURE_STRING = 2,
-	CAPTURE_ERROR = 3,
+enum step_flags {
+	STEP_WHOLE = 1, /* elements are read at once, not by ranges among their steps */
+	STEP_EMPTY = 2, /* an interface without methods: its first word is the type */
+};
+
+/* When a step is taken: what it needs to find at `guard` of the element. */
+enum step_guard {
+	GUARD_NONE = 0,
+	GUARD_ZERO = 1,	    /* a word that is zero */
+	GUARD_NOT_ZERO = 2, /* a word that is not */
+	GUARD_TOP_HASH = 3, /* a byte of a bucket's top hashes: the slot is in use */
+	GUARD_CONTROL = 4,  /* a byte of a group's control word: the slot is in use */
+};
+
+/* Where a STEP_DATA has the number of elements. */
+enum step_length {
+	LENGTH_WORD = 0, /* in the word behind the address */
+	LENGTH_MASK = 1, /* the same, which has one less than that */
+	LENGTH_LOG2 = 2, /* the power of two that the byte at `guard` says */
+	LENGTH_HALF = 3, /* half of that */
+};
+
+struct step {
+	__u8 op;
+	__u8 flags;
+	__u8 guarded; /* by enum step_guard */
+	__u8 length;  /* enum step_length */
+	__u32 offset; /* in the element, in bytes */
+	__u32 size;   /* of an element of what is followed, in bytes */
+	__u32 limit;  /* elements at most; STEP_INTERFACE: of dynamic.of */
+	__u32 first;  /* of the steps for each element of what is followed */
+	__u16 count;
+	__u16 guard; /* offset in the element */
+};
+
+/* How the reading of a chunk went. */
+enum chunk_status {
+	CHUNK_OK = 0,
+	CHUNK_FAULT = 1,   /* memory could not be read without sleeping */
+	CHUNK_INVALID = 2, /* a length that no Go value has */
+	CHUNK_TYPE = 3,	   /* a dynamic type without steps */
+	CHUNK_DEEP = 4,	   /* too many chunks lead to it */
 };
 
 /*
- * How to read one value of up to two words. A word is in integer argument
- * register `reg`, or, where that is negative, `offset` bytes from the address
- * of the return address.
+ * Heads `size` bytes, padded to 8, of which the first `good` were read. The
+ * chunk of an interface begins with the address of the dynamic type.
  */
-struct capture {
-	__u8 kind;
-	__u8 size; /* of a word, in bytes: 1, 2, 4, 8 */
-	__s8 reg[2];
-	__s32 offset[2];
+struct chunk {
+	__u16 size;
+	__u16 good;
+	__u8 status;
+	__u8 pad[3];
 };
 
-/* The captures of a function: `args` from `first` on, then `results`. */
-struct function {
+/* A dynamic type of an executable, where it is met with that much to be shown. */
+struct dynamic_key {
+	__u64 type; /* its address, at link time */
+	__u32 binary;
+	__u32 of; /* a number that plans choose */
+};
+
+/* What is read of a dynamic type. */
+struct dynamic {
 	__u32 first;
-	__u16 args;
-	__u16 results;
+	__u16 count;
+	__u8 flags;  /* STEP_WHOLE */
+	__u8 direct; /* the interface's data is the value, not its address */
+	__u32 size;  /* of the value in bytes, where it is not */
+};
+
+/*
+ * The root chunk of a function's arguments or results: integer argument
+ * registers in their order, those that `registers` has a bit for, then a part of
+ * the stack, which STEP_RANGE reads.
+ */
+struct root {
+	__u32 first; /* of the steps */
+	__u16 count;
+	__u16 registers; /* a bit for each that is read */
+	__u16 size;	 /* in bytes, a multiple of 8 */
+	__s16 stack;	 /* what is at offset 0, from the return address on */
+};
+
+enum part {
+	ARGS = 0,
+	RESULTS = 1,
+};
+
+/* What is read at the entry and at the exits of a function. */
+struct function {
+	struct root roots[2];
 };
 
 /* What differs between executables. */
@@ -108,6 +171,8 @@ struct binary {
 	__u32 goid_offset; /* of runtime.g.goid, in bytes */
 	__s32 tls_offset;  /* of g from the thread pointer, in bytes */
 	__u32 every;	   /* 1: every process of it is a target, also new ones */
+	__u32 moves;	   /* 1: it is loaded at an address of the kernel's choice */
+	__u64 code_start;  /* of its first executable segment, at link time */
 };
 
 /*

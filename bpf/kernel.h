@@ -15,6 +15,16 @@
 
 struct task_struct;
 
+struct mm_struct {
+	unsigned long start_code;
+} CORE;
+
+#define COPY_REGISTER(to, set, n, reg)   \
+	do {                             \
+		if ((set) & (1 << (n)))  \
+			(to)[n] = (reg); \
+	} while (0)
+
 #if defined(__TARGET_ARCH_x86)
 
 /* struct pt_regs of arch/x86/include/uapi/asm/ptrace.h */
@@ -29,6 +39,7 @@ struct thread_struct {
 
 struct task_struct {
 	struct thread_struct thread;
+	struct mm_struct *mm;
 	int pid, tgid;
 } CORE;
 
@@ -47,18 +58,18 @@ static __always_inline bool condition_holds(struct registers *r, __u32 condition
 	return true;
 }
 
-/* The integer argument registers of ABIInternal, in order. */
-static __always_inline void copy_arguments(__u64 *to, struct registers *r)
+/* The integer argument registers of ABIInternal that `set` has, each at its place. */
+static __always_inline void copy_arguments(__u64 *to, struct registers *r, __u32 set)
 {
-	to[0] = r->ax;
-	to[1] = r->bx;
-	to[2] = r->cx;
-	to[3] = r->di;
-	to[4] = r->si;
-	to[5] = r->r8;
-	to[6] = r->r9;
-	to[7] = r->r10;
-	to[8] = r->r11;
+	COPY_REGISTER(to, set, 0, r->ax);
+	COPY_REGISTER(to, set, 1, r->bx);
+	COPY_REGISTER(to, set, 2, r->cx);
+	COPY_REGISTER(to, set, 3, r->di);
+	COPY_REGISTER(to, set, 4, r->si);
+	COPY_REGISTER(to, set, 5, r->r8);
+	COPY_REGISTER(to, set, 6, r->r9);
+	COPY_REGISTER(to, set, 7, r->r10);
+	COPY_REGISTER(to, set, 8, r->r11);
 }
 
 #elif defined(__TARGET_ARCH_arm64)
@@ -79,6 +90,7 @@ struct thread_struct {
 
 struct task_struct {
 	struct thread_struct thread;
+	struct mm_struct *mm;
 	int pid, tgid;
 } CORE;
 
@@ -97,12 +109,12 @@ static __always_inline bool condition_holds(struct registers *r, __u32 condition
 	return true;
 }
 
-/* The integer argument registers of ABIInternal, in order. */
-static __always_inline void copy_arguments(__u64 *to, struct registers *r)
+/* The integer argument registers of ABIInternal that `set` has, each at its place. */
+static __always_inline void copy_arguments(__u64 *to, struct registers *r, __u32 set)
 {
 #pragma unroll
 	for (int i = 0; i < 16; i++)
-		to[i] = r->x[i];
+		COPY_REGISTER(to, set, i, r->x[i]);
 }
 
 #else

@@ -41,9 +41,23 @@ struct frame {
 	struct context outer;
 };
 
+/* Elements that are being read, and the steps by which. */
+struct level {
+	__u64 address;	/* of the element, in the target */
+	__u32 position; /* of the element, in values.bytes */
+	__u32 size;	/* of an element in bytes */
+	__u32 first;	/* of the steps */
+	__u16 count;
+	__u16 next;
+	__u32 left;  /* elements, this one among them */
+	__u32 chunk; /* position of the chunk's head */
+};
+
+#define LEVELS 8 /* chunks that lead to each other */
+
 /* Captured values on their way into an event. */
 struct values {
-	__u64 registers[16]; /* of the hit that is being looked at */
+	struct level levels[LEVELS]; /* of the hit that is being looked at */
 	struct event event;
 	__u8 bytes[];
 };
@@ -115,7 +129,7 @@ struct {
 	__uint(max_entries, 1);
 } binaries SEC(".maps");
 
-/* function of the cookie -> its captures. Written by uspan before attaching. */
+/* function of the cookie -> what is read. Written by uspan before attaching. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
@@ -123,13 +137,21 @@ struct {
 	__uint(max_entries, 1);
 } functions SEC(".maps");
 
-/* function.first + n -> capture. Written by uspan before attaching. */
+/* function.first + n, and as steps say -> step. Written by uspan before attaching. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
-	__type(value, struct capture);
+	__type(value, struct step);
 	__uint(max_entries, 1);
-} captures SEC(".maps");
+} steps SEC(".maps");
+
+/* dynamic_key -> dynamic. Written by uspan before attaching. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct dynamic_key);
+	__type(value, struct dynamic);
+	__uint(max_entries, 1);
+} dynamics SEC(".maps");
 
 /* Events. Full: the event is gone, counted in ring_full. */
 struct {

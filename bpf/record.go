@@ -2,14 +2,13 @@ package bpf
 
 import (
 	"fmt"
-	"iter"
 	"unsafe"
 )
 
 // A Record is one event and the captured values behind it.
 type Record struct {
 	Event
-	// Values are the captured arguments, then the results: see AllValues.
+	// Values are the captured arguments, then the results: see NextChunk.
 	Values []byte
 }
 
@@ -30,23 +29,18 @@ func ParseRecord(raw []byte) (Record, error) {
 		len(record.Values), record.Args, record.Results)
 }
 
-// AllValues are the captured values of a record with the bytes that follow
-// each. It stops in front of a value that is cut short.
-func AllValues(values []byte) iter.Seq2[Value, []byte] {
-	return func(yield func(Value, []byte) bool) {
-		const size = int(unsafe.Sizeof(Value{}))
-		for len(values) >= size {
-			value := load[Value](values)
-			values = values[size:]
-			if uint64(value.Size) > uint64(len(values)) {
-				return
-			}
-			if !yield(value, values[:value.Size]) {
-				return
-			}
-			values = values[min((int(value.Size)+7)&^7, len(values)):]
-		}
+// NextChunk is the first chunk of captured values, its bytes, and what is behind
+// them. ok is false at the end, and where what is left is no chunk.
+func NextChunk(values []byte) (chunk Chunk, bytes, rest []byte, ok bool) {
+	const size = int(unsafe.Sizeof(Chunk{}))
+	if len(values) < size {
+		return Chunk{}, nil, nil, false
 	}
+	chunk, values = load[Chunk](values), values[size:]
+	if int(chunk.Size) > len(values) || chunk.Good > chunk.Size {
+		return Chunk{}, nil, nil, false
+	}
+	return chunk, values[:chunk.Size], values[min((int(chunk.Size)+7)&^7, len(values)):], true
 }
 
 // load copies a T out of the front of raw, which is at least as long: both

@@ -20,12 +20,16 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Types that only the Go side names: what nothing refers to is not in the BTF. */
 const struct event *type_event __attribute__((unused));
-const struct value *type_value __attribute__((unused));
+const struct chunk *type_chunk __attribute__((unused));
+const struct root *type_root __attribute__((unused));
 const enum event_kind *type_event_kind __attribute__((unused));
 const enum event_flags *type_event_flags __attribute__((unused));
 const enum end_reason *type_end_reason __attribute__((unused));
-const enum value_status *type_value_status __attribute__((unused));
-const enum capture_kind *type_capture_kind __attribute__((unused));
+const enum step_op *type_step_op __attribute__((unused));
+const enum step_flags *type_step_flags __attribute__((unused));
+const enum step_guard *type_step_guard __attribute__((unused));
+const enum step_length *type_step_length __attribute__((unused));
+const enum chunk_status *type_chunk_status __attribute__((unused));
 const enum cookie_flags *type_cookie_flags __attribute__((unused));
 const enum values_layout *type_values_layout __attribute__((unused));
 const enum condition *type_condition __attribute__((unused));

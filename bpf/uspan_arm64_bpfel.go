@@ -18,22 +18,26 @@ type uspanBinary struct {
 	GoidOffset uint32
 	TlsOffset  int32
 	Every      uint32
+	Moves      uint32
+	CodeStart  uint64
 }
 
-type uspanCapture struct {
+type uspanChunk struct {
 	_      structs.HostLayout
-	Kind   uint8
-	Size   uint8
-	Reg    [2]int8
-	Offset [2]int32
+	Size   uint16
+	Good   uint16
+	Status uint8
+	Pad    [3]uint8
 }
 
-type uspanCaptureKind uint32
+type uspanChunkStatus uint32
 
 const (
-	uspanCaptureKindCAPTURE_WORD   uspanCaptureKind = 1
-	uspanCaptureKindCAPTURE_STRING uspanCaptureKind = 2
-	uspanCaptureKindCAPTURE_ERROR  uspanCaptureKind = 3
+	uspanChunkStatusCHUNK_OK      uspanChunkStatus = 0
+	uspanChunkStatusCHUNK_FAULT   uspanChunkStatus = 1
+	uspanChunkStatusCHUNK_INVALID uspanChunkStatus = 2
+	uspanChunkStatusCHUNK_TYPE    uspanChunkStatus = 3
+	uspanChunkStatusCHUNK_DEEP    uspanChunkStatus = 4
 )
 
 type uspanCondition uint32
@@ -66,6 +70,22 @@ type uspanCounters struct {
 	NoGoroutine    uint64
 	LeftOpen       uint64
 	ProcessesFull  uint64
+}
+
+type uspanDynamic struct {
+	_      structs.HostLayout
+	First  uint32
+	Count  uint16
+	Flags  uint8
+	Direct uint8
+	Size   uint32
+}
+
+type uspanDynamicKey struct {
+	_      structs.HostLayout
+	Type   uint64
+	Binary uint32
+	Of     uint32
 }
 
 type uspanEndReason uint32
@@ -130,10 +150,8 @@ type uspanFrameKey struct {
 }
 
 type uspanFunction struct {
-	_       structs.HostLayout
-	First   uint32
-	Args    uint16
-	Results uint16
+	_     structs.HostLayout
+	Roots [2]uspanRoot
 }
 
 type uspanGoroutine struct {
@@ -157,30 +175,70 @@ type uspanGoroutineKey struct {
 	Pad  uint32
 }
 
-type uspanValue struct {
-	_       structs.HostLayout
-	Capture uint16
-	Status  uint8
-	Pad     uint8
-	Size    uint32
-	Word    uint64
-	Addr    uint64
+type uspanRoot struct {
+	_         structs.HostLayout
+	First     uint32
+	Count     uint16
+	Registers uint16
+	Size      uint16
+	Stack     int16
 }
 
-type uspanValueStatus uint32
+type uspanStep struct {
+	_       structs.HostLayout
+	Op      uint8
+	Flags   uint8
+	Guarded uint8
+	Length  uint8
+	Offset  uint32
+	Size    uint32
+	Limit   uint32
+	First   uint32
+	Count   uint16
+	Guard   uint16
+}
+
+type uspanStepFlags uint32
 
 const (
-	uspanValueStatusVALUE_OK      uspanValueStatus = 0
-	uspanValueStatusVALUE_FAULT   uspanValueStatus = 1
-	uspanValueStatusVALUE_INVALID uspanValueStatus = 2
-	uspanValueStatusVALUE_NO_ROOM uspanValueStatus = 3
+	uspanStepFlagsSTEP_WHOLE uspanStepFlags = 1
+	uspanStepFlagsSTEP_EMPTY uspanStepFlags = 2
+)
+
+type uspanStepGuard uint32
+
+const (
+	uspanStepGuardGUARD_NONE     uspanStepGuard = 0
+	uspanStepGuardGUARD_ZERO     uspanStepGuard = 1
+	uspanStepGuardGUARD_NOT_ZERO uspanStepGuard = 2
+	uspanStepGuardGUARD_TOP_HASH uspanStepGuard = 3
+	uspanStepGuardGUARD_CONTROL  uspanStepGuard = 4
+)
+
+type uspanStepLength uint32
+
+const (
+	uspanStepLengthLENGTH_WORD uspanStepLength = 0
+	uspanStepLengthLENGTH_MASK uspanStepLength = 1
+	uspanStepLengthLENGTH_LOG2 uspanStepLength = 2
+	uspanStepLengthLENGTH_HALF uspanStepLength = 3
+)
+
+type uspanStepOp uint32
+
+const (
+	uspanStepOpSTEP_RANGE     uspanStepOp = 1
+	uspanStepOpSTEP_POINTER   uspanStepOp = 2
+	uspanStepOpSTEP_DATA      uspanStepOp = 3
+	uspanStepOpSTEP_INTERFACE uspanStepOp = 4
+	uspanStepOpSTEP_ARRAY     uspanStepOp = 5
 )
 
 type uspanValuesLayout uint32
 
 const (
-	uspanValuesLayoutVALUES_EVENT uspanValuesLayout = 128
-	uspanValuesLayoutVALUES_BYTES uspanValuesLayout = 208
+	uspanValuesLayoutVALUES_EVENT uspanValuesLayout = 256
+	uspanValuesLayoutVALUES_BYTES uspanValuesLayout = 336
 )
 
 // Names of all BPF objects in the ELF.
@@ -188,31 +246,36 @@ const (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	uspanMapBinaries         = "binaries"
-	uspanMapCaptures         = "captures"
+	uspanMapDynamics         = "dynamics"
 	uspanMapEmptyValues      = "empty_values"
 	uspanMapEvents           = "events"
 	uspanMapFrames           = "frames"
 	uspanMapFunctions        = "functions"
 	uspanMapGoroutines       = "goroutines"
 	uspanMapProcesses        = "processes"
+	uspanMapSteps            = "steps"
 	uspanMapValues           = "values"
 	uspanProgEnter           = "enter"
 	uspanProgLeave           = "leave"
 	uspanProgSeeSignal       = "see_signal"
+	uspanVarChunkBytes       = "chunk_bytes"
 	uspanVarCounted          = "counted"
 	uspanVarKernelSignals    = "kernel_signals"
 	uspanVarLive             = "live"
 	uspanVarSelfTgid         = "self_tgid"
-	uspanVarStringBytes      = "string_bytes"
-	uspanVarTypeCaptureKind  = "type_capture_kind"
+	uspanVarTypeChunk        = "type_chunk"
+	uspanVarTypeChunkStatus  = "type_chunk_status"
 	uspanVarTypeCondition    = "type_condition"
 	uspanVarTypeCookieFlags  = "type_cookie_flags"
 	uspanVarTypeEndReason    = "type_end_reason"
 	uspanVarTypeEvent        = "type_event"
 	uspanVarTypeEventFlags   = "type_event_flags"
 	uspanVarTypeEventKind    = "type_event_kind"
-	uspanVarTypeValue        = "type_value"
-	uspanVarTypeValueStatus  = "type_value_status"
+	uspanVarTypeRoot         = "type_root"
+	uspanVarTypeStepFlags    = "type_step_flags"
+	uspanVarTypeStepGuard    = "type_step_guard"
+	uspanVarTypeStepLength   = "type_step_length"
+	uspanVarTypeStepOp       = "type_step_op"
 	uspanVarTypeValuesLayout = "type_values_layout"
 	uspanVarValuesBytes      = "values_bytes"
 	uspanVarWakeupBytes      = "wakeup_bytes"
@@ -270,13 +333,14 @@ type uspanProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type uspanMapSpecs struct {
 	Binaries    *ebpf.MapSpec `ebpf:"binaries"`
-	Captures    *ebpf.MapSpec `ebpf:"captures"`
+	Dynamics    *ebpf.MapSpec `ebpf:"dynamics"`
 	EmptyValues *ebpf.MapSpec `ebpf:"empty_values"`
 	Events      *ebpf.MapSpec `ebpf:"events"`
 	Frames      *ebpf.MapSpec `ebpf:"frames"`
 	Functions   *ebpf.MapSpec `ebpf:"functions"`
 	Goroutines  *ebpf.MapSpec `ebpf:"goroutines"`
 	Processes   *ebpf.MapSpec `ebpf:"processes"`
+	Steps       *ebpf.MapSpec `ebpf:"steps"`
 	Values      *ebpf.MapSpec `ebpf:"values"`
 }
 
@@ -284,20 +348,24 @@ type uspanMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type uspanVariableSpecs struct {
+	ChunkBytes       *ebpf.VariableSpec `ebpf:"chunk_bytes"`
 	Counted          *ebpf.VariableSpec `ebpf:"counted"`
 	KernelSignals    *ebpf.VariableSpec `ebpf:"kernel_signals"`
 	Live             *ebpf.VariableSpec `ebpf:"live"`
 	SelfTgid         *ebpf.VariableSpec `ebpf:"self_tgid"`
-	StringBytes      *ebpf.VariableSpec `ebpf:"string_bytes"`
-	TypeCaptureKind  *ebpf.VariableSpec `ebpf:"type_capture_kind"`
+	TypeChunk        *ebpf.VariableSpec `ebpf:"type_chunk"`
+	TypeChunkStatus  *ebpf.VariableSpec `ebpf:"type_chunk_status"`
 	TypeCondition    *ebpf.VariableSpec `ebpf:"type_condition"`
 	TypeCookieFlags  *ebpf.VariableSpec `ebpf:"type_cookie_flags"`
 	TypeEndReason    *ebpf.VariableSpec `ebpf:"type_end_reason"`
 	TypeEvent        *ebpf.VariableSpec `ebpf:"type_event"`
 	TypeEventFlags   *ebpf.VariableSpec `ebpf:"type_event_flags"`
 	TypeEventKind    *ebpf.VariableSpec `ebpf:"type_event_kind"`
-	TypeValue        *ebpf.VariableSpec `ebpf:"type_value"`
-	TypeValueStatus  *ebpf.VariableSpec `ebpf:"type_value_status"`
+	TypeRoot         *ebpf.VariableSpec `ebpf:"type_root"`
+	TypeStepFlags    *ebpf.VariableSpec `ebpf:"type_step_flags"`
+	TypeStepGuard    *ebpf.VariableSpec `ebpf:"type_step_guard"`
+	TypeStepLength   *ebpf.VariableSpec `ebpf:"type_step_length"`
+	TypeStepOp       *ebpf.VariableSpec `ebpf:"type_step_op"`
 	TypeValuesLayout *ebpf.VariableSpec `ebpf:"type_values_layout"`
 	ValuesBytes      *ebpf.VariableSpec `ebpf:"values_bytes"`
 	WakeupBytes      *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
@@ -324,26 +392,28 @@ func (o *uspanObjects) Close() error {
 // It can be passed to loadUspanObjects or ebpf.CollectionSpec.LoadAndAssign.
 type uspanMaps struct {
 	Binaries    *ebpf.Map `ebpf:"binaries"`
-	Captures    *ebpf.Map `ebpf:"captures"`
+	Dynamics    *ebpf.Map `ebpf:"dynamics"`
 	EmptyValues *ebpf.Map `ebpf:"empty_values"`
 	Events      *ebpf.Map `ebpf:"events"`
 	Frames      *ebpf.Map `ebpf:"frames"`
 	Functions   *ebpf.Map `ebpf:"functions"`
 	Goroutines  *ebpf.Map `ebpf:"goroutines"`
 	Processes   *ebpf.Map `ebpf:"processes"`
+	Steps       *ebpf.Map `ebpf:"steps"`
 	Values      *ebpf.Map `ebpf:"values"`
 }
 
 func (m *uspanMaps) Close() error {
 	return _UspanClose(
 		m.Binaries,
-		m.Captures,
+		m.Dynamics,
 		m.EmptyValues,
 		m.Events,
 		m.Frames,
 		m.Functions,
 		m.Goroutines,
 		m.Processes,
+		m.Steps,
 		m.Values,
 	)
 }
@@ -352,20 +422,24 @@ func (m *uspanMaps) Close() error {
 //
 // It can be passed to loadUspanObjects or ebpf.CollectionSpec.LoadAndAssign.
 type uspanVariables struct {
+	ChunkBytes       *ebpf.Variable `ebpf:"chunk_bytes"`
 	Counted          *ebpf.Variable `ebpf:"counted"`
 	KernelSignals    *ebpf.Variable `ebpf:"kernel_signals"`
 	Live             *ebpf.Variable `ebpf:"live"`
 	SelfTgid         *ebpf.Variable `ebpf:"self_tgid"`
-	StringBytes      *ebpf.Variable `ebpf:"string_bytes"`
-	TypeCaptureKind  *ebpf.Variable `ebpf:"type_capture_kind"`
+	TypeChunk        *ebpf.Variable `ebpf:"type_chunk"`
+	TypeChunkStatus  *ebpf.Variable `ebpf:"type_chunk_status"`
 	TypeCondition    *ebpf.Variable `ebpf:"type_condition"`
 	TypeCookieFlags  *ebpf.Variable `ebpf:"type_cookie_flags"`
 	TypeEndReason    *ebpf.Variable `ebpf:"type_end_reason"`
 	TypeEvent        *ebpf.Variable `ebpf:"type_event"`
 	TypeEventFlags   *ebpf.Variable `ebpf:"type_event_flags"`
 	TypeEventKind    *ebpf.Variable `ebpf:"type_event_kind"`
-	TypeValue        *ebpf.Variable `ebpf:"type_value"`
-	TypeValueStatus  *ebpf.Variable `ebpf:"type_value_status"`
+	TypeRoot         *ebpf.Variable `ebpf:"type_root"`
+	TypeStepFlags    *ebpf.Variable `ebpf:"type_step_flags"`
+	TypeStepGuard    *ebpf.Variable `ebpf:"type_step_guard"`
+	TypeStepLength   *ebpf.Variable `ebpf:"type_step_length"`
+	TypeStepOp       *ebpf.Variable `ebpf:"type_step_op"`
 	TypeValuesLayout *ebpf.Variable `ebpf:"type_values_layout"`
 	ValuesBytes      *ebpf.Variable `ebpf:"values_bytes"`
 	WakeupBytes      *ebpf.Variable `ebpf:"wakeup_bytes"`

@@ -1,162 +1,375 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Reading arguments and results. What to read is data (struct capture); what
- * was read goes into the entry that `values` has for the frame, behind the
- * event, and from there into the ring in one piece.
+ * Reading arguments and results: a small machine that takes the steps of
+ * event.h. What it reads goes into the entry that `values` has for the frame,
+ * behind the event, and from there into the ring in one piece.
+ *
+ * Its state is in the entry, too: a level for each element that is being looked
+ * at. Whatever the target's memory holds, a step reads chunk_bytes at most, and
+ * STEPS_MAX steps are taken.
  */
 #pragma once
 
 #define PADDED(n) (((n) + 7) & ~7U)
 #define LENGTH_MAX (1ULL << 47) /* no Go value is longer than the address space */
+#define STEPS_MAX 1024
+#define WORD 8
 
 /* The state of one reading. */
 struct reading {
 	struct values *values;
-	__u64 return_address;
-	__u32 first; /* index of the first capture */
-	__u32 base;  /* its index among the captures of the function */
+	__u64 cookie;
 	__u32 used;  /* bytes of values->bytes in use */
-	__u32 pad;
+	__u32 depth; /* index of the current level */
 };
 
-static __always_inline int read_word(struct reading *reading, struct capture *capture, int n,
-				     __u64 *word)
+/* Whether there is room for the longest chunk, and what is in it can be found. */
+static __always_inline bool has_room(__u32 used)
 {
-	__s8 reg = capture->reg[n];
-
-	if (reg >= 0) {
-		*word = reading->values->registers[reg & 15];
-		return 0;
-	}
-	return bpf_probe_read_user(word, sizeof(*word),
-				   (void *)(reading->return_address + capture->offset[n]));
+	return used <= values_bytes - 2 * chunk_bytes - sizeof(struct chunk);
 }
 
-/* Up to string_bytes bytes of memory at `from`; how many, or negative. */
-static __always_inline long read_bytes(__u8 *to, __u64 from, __u64 length)
+/* The word of the chunks at a position; 0 where there is none. */
+static __always_inline __u64 word_at(struct values *values, __u32 position)
 {
-	__u32 n = length > string_bytes ? string_bytes : length;
+	return position <= values_bytes - WORD ? *(__u64 *)(values->bytes + position) : 0;
+}
 
-	if (n == 0)
-		return 0;
-	if (bpf_probe_read_user(to, n, (void *)from))
+static __always_inline __u8 byte_at(struct values *values, __u32 position)
+{
+	return position < values_bytes ? values->bytes[position] : 0;
+}
+
+/* Copies n bytes of the target to a position. */
+static __always_inline long read_memory(struct values *values, __u32 position, __u64 address,
+					__u32 n)
+{
+	if (n > chunk_bytes || position > values_bytes - chunk_bytes)
 		return -1;
-	return n;
+	return n ? bpf_probe_read_user(values->bytes + position, n, (void *)address) : 0;
 }
 
-static __always_inline void read_string(struct value *value, __u8 *to)
-{
-	long n;
+#define TOP_HASH_MIN 5	  /* runtime.minTopHash: less is an empty slot */
+#define CONTROL_FREE 0x80 /* of an empty or a deleted slot (internal/runtime/maps) */
 
-	if (value->word > LENGTH_MAX) {
-		value->status = VALUE_INVALID;
-		return;
+static __always_inline bool guard_holds(struct values *values, struct level *level,
+					struct step *step)
+{
+	__u32 at = level->position + step->guard;
+
+	switch (step->guarded) {
+	case GUARD_ZERO:
+		return !word_at(values, at);
+	case GUARD_NOT_ZERO:
+		return word_at(values, at);
+	case GUARD_TOP_HASH:
+		return byte_at(values, at) >= TOP_HASH_MIN;
+	case GUARD_CONTROL:
+		return !(byte_at(values, at) & CONTROL_FREE);
 	}
-	n = read_bytes(to, value->addr, value->word);
-	if (n < 0)
-		value->status = VALUE_FAULT;
-	else
-		value->size = n;
+	return true;
+}
+
+/* What a step, or a dynamic type, says of the elements that it leads to. */
+struct elements {
+	__u64 address;
+	__u32 left;
+	__u32 size;
+	__u32 first;
+	__u16 count;
+	__u8 whole;
+	__u8 pad;
+};
+
+/* Goes on with the elements at a position. False: too deep. */
+static __always_inline bool go_down(struct reading *reading, struct elements *elements,
+				    __u32 position, __u32 chunk)
+{
+	struct level *below;
+
+	if (!elements->count || !elements->left)
+		return true;
+	if (reading->depth >= LEVELS - 1)
+		return false;
+	below = &reading->values->levels[++reading->depth & (LEVELS - 1)];
+	*below = (struct level){
+		.address = elements->address,
+		.position = position,
+		.size = elements->size,
+		.first = elements->first,
+		.count = elements->count,
+		.left = elements->left,
+		.chunk = chunk,
+	};
+	return true;
 }
 
 /*
- * The dynamic type of an error, and what a string header in its data says:
- * errors.errorString, fmt.wrapError and others begin with their message. uspan
- * uses it only for the types of which that is known.
+ * Makes the chunk of elements, behind `before` bytes that are in it already,
+ * and goes on with them.
  */
-static __always_inline void read_error(struct value *value, __u8 *to)
+static __always_inline void read_elements(struct reading *reading, struct chunk *chunk,
+					  struct elements *elements, __u32 before)
 {
-	__u64 header[2];
-	long n;
+	__u32 head = reading->used, position = head + sizeof(*chunk) + before;
+	__u32 n = elements->left * elements->size;
 
-	if (!value->word)
-		return;
-	if (bpf_probe_read_user(&value->word, sizeof(value->word), (void *)(value->word + 8))) {
-		value->status = VALUE_FAULT;
-		return;
+	chunk->size = chunk->good = before;
+	if (n + before > chunk_bytes) {
+		chunk->status = CHUNK_INVALID;
+	} else if (elements->whole &&
+		   read_memory(reading->values, position, elements->address, n)) {
+		chunk->status = CHUNK_FAULT;
+	} else {
+		chunk->size = chunk->good = before + n;
+		if (!go_down(reading, elements, position, head))
+			chunk->status = CHUNK_DEEP;
 	}
-	if (bpf_probe_read_user(header, sizeof(header), (void *)value->addr) ||
-	    header[1] > LENGTH_MAX)
-		return;
-	n = read_bytes(to + 8, header[0], header[1]);
-	if (n < 0)
-		return;
-	*(__u64 *)to = header[1];
-	value->size = n + 8;
+	reading->used += sizeof(*chunk) + PADDED(chunk->size);
 }
 
-static long read_value(__u32 n, void *context)
+static __always_inline void follow_pointer(struct reading *reading, struct chunk *chunk,
+					   struct step *step, __u32 at)
+{
+	struct elements elements = {
+		.address = word_at(reading->values, at),
+		.left = 1,
+		.size = step->size,
+		.first = step->first,
+		.count = step->count,
+		.whole = step->flags & STEP_WHOLE,
+	};
+
+	if (elements.address)
+		read_elements(reading, chunk, &elements, 0);
+}
+
+static __always_inline void follow_data(struct reading *reading, struct chunk *chunk,
+					struct level *level, struct step *step, __u32 at)
+{
+	struct elements elements = {
+		.address = word_at(reading->values, at),
+		.size = step->size,
+		.first = step->first,
+		.count = step->count,
+		.whole = step->flags & STEP_WHOLE,
+	};
+	__u64 length;
+
+	switch (step->length) {
+	case LENGTH_LOG2:
+	case LENGTH_HALF:
+		length = byte_at(reading->values, level->position + step->guard);
+		if (step->length == LENGTH_HALF && length)
+			length--;
+		length = 1ULL << (length & 63);
+		break;
+	case LENGTH_MASK:
+		length = word_at(reading->values, at + WORD) + 1;
+		break;
+	default:
+		length = word_at(reading->values, at + WORD);
+	}
+	if (!length || !elements.address)
+		return;
+	if (length > LENGTH_MAX) {
+		chunk->status = CHUNK_INVALID;
+		reading->used += sizeof(*chunk);
+		return;
+	}
+	elements.left = length > step->limit ? step->limit : length;
+	read_elements(reading, chunk, &elements, 0);
+}
+
+/* What addresses of the process are above those of its executable. */
+static __always_inline __u64 load_bias(struct binary *binary)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct mm_struct *mm = task->mm;
+
+	return binary->moves && mm ? mm->start_code - binary->code_start : 0;
+}
+
+static __always_inline void follow_interface(struct reading *reading, struct chunk *chunk,
+					     struct step *step, __u32 at)
+{
+	__u32 index = COOKIE_BINARY(reading->cookie);
+	struct binary *binary = bpf_map_lookup_elem(&binaries, &index);
+	struct dynamic_key key = {.binary = index, .of = step->limit};
+	__u64 type = word_at(reading->values, at);
+	struct elements elements = {.left = 1};
+	struct dynamic *dynamic;
+
+	if (!type || !binary)
+		return;
+	/* runtime.itab: the interface, the type */
+	if (!(step->flags & STEP_EMPTY) &&
+	    bpf_probe_read_user(&type, sizeof(type), (void *)(type + WORD))) {
+		chunk->status = CHUNK_FAULT;
+		reading->used += sizeof(*chunk);
+		return;
+	}
+	*(__u64 *)(chunk + 1) = type;
+	key.type = type - load_bias(binary);
+	dynamic = bpf_map_lookup_elem(&dynamics, &key);
+	if (!dynamic) {
+		chunk->status = CHUNK_TYPE;
+		read_elements(reading, chunk, &elements, sizeof(type));
+		return;
+	}
+	elements.first = dynamic->first;
+	elements.count = dynamic->count;
+	if (dynamic->direct) {
+		__u32 head = reading->used;
+
+		read_elements(reading, chunk, &(struct elements){}, sizeof(type));
+		if (!go_down(reading, &elements, at + WORD, head))
+			chunk->status = CHUNK_DEEP;
+		return;
+	}
+	elements.address = word_at(reading->values, at + WORD);
+	elements.size = dynamic->size;
+	elements.whole = dynamic->flags & STEP_WHOLE;
+	read_elements(reading, chunk, &elements, sizeof(type));
+}
+
+/* Reads a part of the current element; the rest of the chunk is worth nothing without. */
+static __always_inline void read_range(struct reading *reading, struct level *level,
+				       struct step *step)
+{
+	struct values *values = reading->values;
+	__u32 good = level->position - level->chunk - sizeof(struct chunk);
+	struct chunk *chunk;
+
+	if (!read_memory(values, level->position + step->offset, level->address + step->offset,
+			 step->size))
+		return;
+	level->next = level->count;
+	level->left = 0;
+	if (level->chunk > values_bytes - sizeof(*chunk))
+		return;
+	chunk = (struct chunk *)(values->bytes + level->chunk);
+	chunk->good = good;
+	chunk->status = CHUNK_FAULT;
+}
+
+static __always_inline void take_step(struct reading *reading, struct level *level,
+				      struct step *step)
+{
+	__u32 at = level->position + step->offset, used = reading->used;
+	struct chunk *chunk;
+
+	if (step->op == STEP_RANGE) {
+		read_range(reading, level, step);
+		return;
+	}
+	if (step->op == STEP_ARRAY) {
+		struct elements elements = {
+			.address = level->address + step->offset,
+			.left = step->limit,
+			.size = step->size,
+			.first = step->first,
+			.count = step->count,
+		};
+
+		go_down(reading, &elements, at, level->chunk);
+		return;
+	}
+	if (!has_room(used))
+		return;
+	chunk = (struct chunk *)(reading->values->bytes + used);
+	switch (step->op) {
+	case STEP_POINTER:
+		follow_pointer(reading, chunk, step, at);
+		return;
+	case STEP_DATA:
+		follow_data(reading, chunk, level, step, at);
+		return;
+	case STEP_INTERFACE:
+		follow_interface(reading, chunk, step, at);
+		return;
+	}
+}
+
+static long next_step(__u32 n, void *context)
 {
 	struct reading *reading = context;
-	__u32 index = reading->first + n;
-	struct capture *capture = bpf_map_lookup_elem(&captures, &index);
-	struct value *value;
-	__u32 used = reading->used;
+	struct level *level = &reading->values->levels[reading->depth & (LEVELS - 1)];
+	struct step *step;
+	__u32 index;
 
-	if (!capture || used > values_bytes - sizeof(*value))
+	if (!has_room(reading->used))
 		return 1;
-	value = (struct value *)(reading->values->bytes + used);
-	*value = (struct value){.capture = reading->base + n};
-	used += sizeof(*value);
-	if (used > values_bytes - 8 - PADDED(string_bytes)) {
-		value->status = VALUE_NO_ROOM;
-		goto out;
+	if (level->next >= level->count) {
+		if (level->left > 1) {
+			level->left--;
+			level->position += level->size;
+			level->address += level->size;
+			level->next = 0;
+			return 0;
+		}
+		if (!reading->depth)
+			return 1;
+		reading->depth--;
+		return 0;
 	}
-	if (read_word(reading, capture, 0, &value->word)) {
-		value->status = VALUE_FAULT;
-		goto out;
-	}
-	if (capture->kind == CAPTURE_WORD)
-		goto out;
-	if (read_word(reading, capture, 1, &value->addr)) {
-		value->status = VALUE_FAULT;
-		goto out;
-	}
-	if (capture->kind == CAPTURE_STRING) {
-		__u64 address = value->word;
-
-		value->word = value->addr;
-		value->addr = address;
-		read_string(value, reading->values->bytes + used);
-	} else {
-		read_error(value, reading->values->bytes + used);
-	}
-	used += PADDED(value->size);
-out:
-	reading->used = used;
+	index = level->first + level->next++;
+	step = bpf_map_lookup_elem(&steps, &index);
+	if (!step)
+		return 1;
+	if (guard_holds(reading->values, level, step))
+		take_step(reading, level, step);
 	return 0;
 }
 
-/* Reads `count` captures from `first` on; how many bytes are in use then. */
-static __always_inline __u32 read_values(struct values *values, struct hit *hit, __u32 first,
-					 __u32 base, __u32 count, __u32 used)
+/*
+ * Reads what a function's steps say, of its ARGS or RESULTS, behind `used`
+ * bytes; how many are in use then.
+ */
+static __always_inline __u32 read_values(struct hit *hit, struct registers *r,
+					 struct values *values, __u32 used, int results)
 {
-	struct reading reading = {
-		.values = values,
-		.return_address = hit->return_address,
-		.first = first,
-		.base = base,
-		.used = used,
-	};
+	__u32 index = COOKIE_FUNCTION(hit->cookie);
+	struct function *function = bpf_map_lookup_elem(&functions, &index);
+	struct reading reading = {.values = values, .cookie = hit->cookie};
+	struct root *root;
+	struct chunk *chunk;
 
-	bpf_loop(count, read_value, &reading, 0);
+	if (!function || !has_room(used))
+		return used;
+	root = &function->roots[results];
+	if (root->size > chunk_bytes)
+		return used;
+	chunk = (struct chunk *)(values->bytes + used);
+	chunk->size = chunk->good = root->size;
+	copy_arguments((__u64 *)(chunk + 1), r, root->registers);
+	reading.used = used + sizeof(*chunk) + root->size;
+	if (!root->count)
+		return reading.used;
+	values->levels[0] = (struct level){
+		.address = hit->return_address + root->stack,
+		.position = used + sizeof(*chunk),
+		.first = root->first,
+		.count = root->count,
+		.left = 1,
+		.chunk = used,
+	};
+	bpf_loop(STEPS_MAX, next_step, &reading, 0);
 	return reading.used;
 }
 
 /* Reads the arguments of a call into a new entry; their size in bytes, or negative. */
 static __always_inline long read_args(struct hit *hit, struct frame_key *key, struct registers *r)
 {
-	__u32 zero = 0, index = COOKIE_FUNCTION(hit->cookie);
-	struct function *function = bpf_map_lookup_elem(&functions, &index);
+	__u32 zero = 0;
 	struct values *entry = bpf_map_lookup_elem(&empty_values, &zero);
 
-	if (!function || !entry || bpf_map_update_elem(&values, key, entry, BPF_ANY))
+	if (!entry || bpf_map_update_elem(&values, key, entry, BPF_ANY))
 		return -1;
 	entry = bpf_map_lookup_elem(&values, key);
 	if (!entry)
 		return -1;
-	copy_arguments(entry->registers, r);
-	return read_values(entry, hit, function->first, 0, function->args, 0);
+	return hit->cookie & COOKIE_ARGS ? read_values(hit, r, entry, 0, ARGS) : 0;
 }
 
 /* Whether arguments were kept for this very call. */
@@ -215,13 +428,5 @@ static __always_inline long enter_args(struct hit *hit, struct frame_key *key, s
 static __always_inline __u32 read_results(struct hit *hit, struct values *entry, __u32 used,
 					  struct registers *r)
 {
-	__u32 index = COOKIE_FUNCTION(hit->cookie);
-	struct function *function = bpf_map_lookup_elem(&functions, &index);
-
-	if (!function)
-		return 0;
-	copy_arguments(entry->registers, r);
-	return read_values(entry, hit, function->first + function->args, function->args,
-			   function->results, used) -
-	       used;
+	return read_values(hit, r, entry, used, RESULTS) - used;
 }

@@ -161,16 +161,24 @@ func anyValue(value any, maxLength int) *commonpb.AnyValue {
 	case bool:
 		return &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: v}}
 	case []string:
-		values := make([]*commonpb.AnyValue, 0, len(v))
-		for _, s := range v {
-			values = append(values, anyValue(s, maxLength))
-		}
-		return &commonpb.AnyValue{Value: &commonpb.AnyValue_ArrayValue{
-			ArrayValue: &commonpb.ArrayValue{Values: values},
-		}}
+		return array(v, maxLength)
+	case []int64:
+		return array(v, maxLength)
+	case []float64:
+		return array(v, maxLength)
+	case []bool:
+		return array(v, maxLength)
 	default:
 		return anyValue(fmt.Sprint(v), maxLength)
 	}
+}
+
+func array[T any](elements []T, maxLength int) *commonpb.AnyValue {
+	values := make([]*commonpb.AnyValue, 0, len(elements))
+	for _, element := range elements {
+		values = append(values, anyValue(element, maxLength))
+	}
+	return &commonpb.AnyValue{Value: &commonpb.AnyValue_ArrayValue{ArrayValue: &commonpb.ArrayValue{Values: values}}}
 }
 
 // text is s as protobuf takes it, which refuses a message for one byte that is

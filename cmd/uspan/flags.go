@@ -17,6 +17,7 @@ type flags struct {
 	functions    []string
 	outputs      []string
 	capture      string
+	depth        int
 	duration     time.Duration
 	resource     []string
 	dryRun       bool
@@ -36,6 +37,7 @@ func (f *flags) add(set *pflag.FlagSet) {
 		"where spans go, `KIND[=WHERE]`: otlp[=URL] (over HTTP to a path or port 4318, else gRPC), tree, json[=FILE]; repeatable "+
 			"(default: otlp where OTEL_EXPORTER_OTLP_ENDPOINT is set, else tree)")
 	set.StringVar(&f.capture, "capture", "auto", "capture arguments and results: `auto|none`")
+	set.IntVar(&f.depth, "capture-depth", 1, "show `N` levels of structs within each other, 1 to 4")
 	set.DurationVar(&f.duration, "for", 0, "detach and flush after this `DURATION`")
 	set.StringArrayVar(&f.resource, "resource", nil, "resource attribute `KEY=VALUE` that wins over all others; repeatable")
 	set.BoolVar(&f.dryRun, "dry-run", false, "print the plan and end; needs no root")
@@ -83,13 +85,16 @@ func (f *flags) config() (instrument.Config, error) {
 }
 
 func (f *flags) rules() (plan.Rules, error) {
-	rules := plan.Rules{Patterns: f.functions}
+	rules := plan.Rules{Patterns: f.functions, Depth: f.depth}
 	switch f.capture {
 	case "auto":
 		rules.Values = true
 	case "none":
 	default:
 		return rules, usageError{fmt.Errorf("--capture %q: auto or none is needed", f.capture)}
+	}
+	if f.depth < 1 || f.depth > plan.MaxDepth {
+		return rules, usageError{fmt.Errorf("--capture-depth %d: 1 to %d is needed", f.depth, plan.MaxDepth)}
 	}
 	if err := rules.Check(); err != nil {
 		return rules, usageError{err}

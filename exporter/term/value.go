@@ -20,8 +20,14 @@ import (
 func valueText(v span.Value, width int) string {
 	switch value := v.Value.(type) {
 	case nil:
-		if v.Note == "redacted" {
+		switch v.Note {
+		case "redacted":
 			return "<redacted>"
+		case "nil":
+			return "nil"
+		}
+		if strings.Contains(v.Note, "capture depth") {
+			return "…"
 		}
 		return "?"
 	case string:
@@ -42,9 +48,72 @@ func valueText(v span.Value, width int) string {
 		return errorText(value, width)
 	case int64, uint64, float64, bool:
 		return fmt.Sprint(value)
+	case span.Struct:
+		return parts("{", value, "}", v.Note, width)
+	case span.List:
+		return parts("[", unnamed(value), "]", v.Note, width)
+	case span.Map:
+		return parts("map[", keyed(value), "]", v.Note, width)
+	case span.Dynamic:
+		if inner := valueText(value.Value, width); value.Value.Value != nil {
+			return shorten(clean(value.Type)+"("+inner+")", width)
+		}
+		return shorten(clean(value.Type), width)
+	case []string:
+		return array(value, v.Note, width)
+	case []int64:
+		return array(value, v.Note, width)
+	case []float64:
+		return array(value, v.Note, width)
+	case []bool:
+		return array(value, v.Note, width)
 	default:
 		return shorten(clean(fmt.Sprint(value)), width)
 	}
+}
+
+// parts are values between brackets. A note says that there are more.
+func parts(open string, values []span.Value, shut, note string, width int) string {
+	texts := make([]string, 0, len(values)+1)
+	for _, v := range values {
+		text := valueText(v, width)
+		if v.Name != "" {
+			text = clean(v.Name) + ": " + text
+		}
+		texts = append(texts, text)
+	}
+	if note != "" {
+		texts = append(texts, "…")
+	}
+	return shorten(open+strings.Join(texts, ", ")+shut, width)
+}
+
+// unnamed are values without their names: elements, whose order tells.
+func unnamed(values []span.Value) []span.Value {
+	list := make([]span.Value, len(values))
+	for i, v := range values {
+		v.Name = ""
+		list[i] = v
+	}
+	return list
+}
+
+// keyed are entries named as composite literals have them: `"key"`, not `["key"]`.
+func keyed(values []span.Value) []span.Value {
+	entries := make([]span.Value, len(values))
+	for i, v := range values {
+		v.Name = strings.TrimSuffix(strings.TrimPrefix(v.Name, "["), "]")
+		entries[i] = v
+	}
+	return entries
+}
+
+func array[T any](elements []T, note string, width int) string {
+	values := make([]span.Value, len(elements))
+	for i, element := range elements {
+		values[i].Value = element
+	}
+	return parts("[", values, "]", note, width)
 }
 
 // errorText is an error as a conversion in Go would make it: its type, and its
@@ -55,6 +124,9 @@ func errorText(e *span.Error, width int) string {
 		name = "error"
 	}
 	if e.Message == "" {
+		if e.Value.Value != nil {
+			return shorten(name+valueText(e.Value, width), width)
+		}
 		return name
 	}
 	message := shorten(strconv.Quote(e.Message), width)

@@ -25,8 +25,6 @@ import (
 type Options struct {
 	// Live makes the begin of each call an event, too.
 	Live bool
-	// StringBytes bounds a captured string, in bytes. 0: 128.
-	StringBytes int
 	// RingBytes is the size of the ring buffer; a power of two. 0: 8 MiB.
 	RingBytes int
 	// OpenCalls bounds the calls that are open at any moment, of all goroutines.
@@ -44,9 +42,6 @@ const (
 )
 
 func (o Options) withDefaults() Options {
-	if o.StringBytes == 0 {
-		o.StringBytes = 128
-	}
 	if o.RingBytes == 0 {
 		o.RingBytes = 8 << 20
 	}
@@ -89,7 +84,7 @@ func Fits(p *plan.Plan) error {
 // plans, in order.
 func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	options = options.withDefaults()
-	tables := newTables(plans, options)
+	tables := newTables(plans)
 	spec, err := bpf.Spec()
 	if err != nil {
 		return nil, fmt.Errorf("load the BPF programs: %w", err)

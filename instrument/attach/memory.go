@@ -31,7 +31,7 @@ func MemoryOf(plans []*plan.Plan, options Options) (Memory, error) {
 	if err != nil {
 		return Memory{}, fmt.Errorf("load the BPF programs: %w", err)
 	}
-	newTables(plans, options).size(spec, options)
+	newTables(plans).size(spec, options)
 	return memoryOf(spec), nil
 }
 
@@ -43,7 +43,7 @@ func Room(plans []*plan.Plan, options Options, bytes uint64) (openCalls int, fit
 	if err != nil {
 		return 0, false, fmt.Errorf("load the BPF programs: %w", err)
 	}
-	t := newTables(plans, options)
+	t := newTables(plans)
 	for ; options.OpenCalls >= MinOpenCalls; options.OpenCalls /= 2 {
 		t.size(spec, options)
 		if memoryOf(spec).Most() <= bytes {

@@ -240,11 +240,10 @@ func siteRefused(failure error) bool {
 // cookie is what a site tells its program.
 func cookie(f *plan.Function, site *plan.Site, function, binary int) uint64 {
 	var flags uint64
-	args, results := f.Reads()
-	if len(args) > 0 {
+	if f.Args.Reads() {
 		flags |= bpf.CookieArgs
 	}
-	if len(results) > 0 {
+	if f.Results.Reads() {
 		flags |= bpf.CookieResults
 	}
 	if site.ThreadG {

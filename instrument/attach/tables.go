@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"slices"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -14,14 +15,20 @@ import (
 type tables struct {
 	base        []int // first function of each plan
 	functions   []bpf.Function
-	captures    []bpf.Capture
+	steps       []bpf.Step
+	dynamics    map[bpf.DynamicKey]bpf.Dynamic
 	binaries    int
 	valuesBytes int
+	chunkBytes  int
 }
 
 // maxValues bounds the captured values of one event, in bytes: what does not
-// fit is said in the span.
-const maxValues = 16 << 10
+// fit is said in the span. The kernel has memory at hand for entries of up to
+// 4,096 bytes.
+const maxValues = 3 << 10
+
+// minChunk is what the registers of any architecture take.
+const minChunk = 128
 
 // bytesOfValues is how much memory there is for the captured values of open
 // calls: as many bytes for each of Options.OpenCalls. elementBytes is what an
@@ -34,61 +41,127 @@ const (
 // maxProcesses bounds the processes that are known at any moment.
 const maxProcesses = 16384
 
-func newTables(plans []*plan.Plan, options Options) *tables {
-	t := &tables{binaries: len(plans)}
-	// The reader of a value checks for the room of the largest one (values.h).
-	room := 8 + padded(options.StringBytes)
-	for _, p := range plans {
+func newTables(plans []*plan.Plan) *tables {
+	t := &tables{binaries: len(plans), chunkBytes: minChunk, dynamics: make(map[bpf.DynamicKey]bpf.Dynamic)}
+	room := 0
+	for binary, p := range plans {
 		t.base = append(t.base, len(t.functions))
+		first := uint32(len(t.steps))
+		for i := range p.Steps {
+			t.steps = append(t.steps, stepOf(&p.Steps[i], first))
+			t.chunkBytes = max(t.chunkBytes, chunkOf(&p.Steps[i]))
+		}
 		for i := range p.Functions {
-			args, results := p.Functions[i].Reads()
-			t.functions = append(t.functions, bpf.Function{
-				First:   uint32(len(t.captures)),
-				Args:    uint16(len(args)),
-				Results: uint16(len(results)),
-			})
-			size := room
-			for _, capture := range append(args, results...) {
-				compiled := compile(capture)
-				t.captures = append(t.captures, compiled)
-				size += int(unsafe.Sizeof(bpf.Value{}))
-				switch compiled.Kind {
-				case bpf.CaptureString:
-					size += padded(options.StringBytes)
-				case bpf.CaptureError:
-					size += 8 + padded(options.StringBytes)
-				}
+			f := &p.Functions[i]
+			t.functions = append(t.functions, bpf.Function{Roots: [2]bpf.Root{root(&f.Args, first), root(&f.Results, first)}})
+			needed, longest := p.Room(f)
+			room, t.chunkBytes = max(room, int(needed)), max(t.chunkBytes, int(longest))
+		}
+		for i := range p.Dynamics {
+			d := &p.Dynamics[i]
+			if d.Node.Kind == plan.None {
+				continue
 			}
-			t.valuesBytes = max(t.valuesBytes, size)
+			t.dynamics[bpf.DynamicKey{Type: d.Type, Binary: uint32(binary), Of: d.Of}] = dynamic(d, first)
+			t.chunkBytes = max(t.chunkBytes, interfaceHead+int(d.Size))
 		}
 	}
-	t.valuesBytes = min(max(t.valuesBytes, room+int(unsafe.Sizeof(bpf.Value{}))), maxValues)
+	t.chunkBytes = (t.chunkBytes + 7) &^ 7
+	// A chunk is begun where there is room for the longest one, twice over (values.h).
+	t.valuesBytes = min(room, maxValues) + chunkHead + 2*t.chunkBytes
 	return t
 }
 
-func padded(n int) int { return (n + 7) &^ 7 }
+// chunkHead is the size of a struct chunk, interfaceHead what is in the chunk of
+// an interface before the value, in bytes.
+const chunkHead, interfaceHead = int(unsafe.Sizeof(bpf.Chunk{})), 8
 
-// compile is a capture as the kernel programs read it.
-func compile(capture *plan.Capture) bpf.Capture {
-	compiled := bpf.Capture{Kind: bpf.CaptureWord, Size: capture.Size}
-	switch capture.Kind {
-	case plan.CaptureString:
-		compiled.Kind = bpf.CaptureString
-	case plan.CaptureError:
-		compiled.Kind = bpf.CaptureError
+// chunkOf is the size of the longest chunk that a step makes, in bytes.
+func chunkOf(s *plan.Step) int {
+	switch s.Op {
+	case plan.ReadRange, plan.FollowPointer:
+		return int(s.Size)
+	case plan.FollowData:
+		return int(s.Size) * int(s.Limit)
 	}
-	for i, word := range capture.Words {
-		compiled.Reg[i] = word.Register
-		compiled.Offset[i] = word.Offset
+	return 0
+}
+
+// root is a part as the kernel programs read it. The steps of its plan begin at
+// first.
+func root(p *plan.Part, first uint32) bpf.Root {
+	if !p.Reads() {
+		return bpf.Root{}
 	}
-	return compiled
+	return bpf.Root{
+		First:     first + p.Program.First,
+		Count:     p.Program.Count,
+		Registers: p.Registers,
+		Size:      uint16(p.Size),
+		Stack:     int16(p.Stack),
+	}
+}
+
+var (
+	ops = map[plan.Op]uint8{
+		plan.ReadRange:       bpf.StepRange,
+		plan.FollowPointer:   bpf.StepPointer,
+		plan.FollowData:      bpf.StepData,
+		plan.FollowInterface: bpf.StepInterface,
+		plan.EachElement:     bpf.StepArray,
+	}
+	guards = map[plan.Guard]uint8{
+		plan.Unguarded:    bpf.GuardNone,
+		plan.WordZero:     bpf.GuardZero,
+		plan.WordNotZero:  bpf.GuardNotZero,
+		plan.TopHashInUse: bpf.GuardTopHash,
+		plan.ControlInUse: bpf.GuardControl,
+	}
+	lengths = map[plan.Length]uint8{
+		plan.LengthWord: bpf.LengthWord,
+		plan.LengthMask: bpf.LengthMask,
+		plan.LengthLog2: bpf.LengthLog2,
+		plan.LengthHalf: bpf.LengthHalf,
+	}
+)
+
+func stepOf(s *plan.Step, first uint32) bpf.Step {
+	step := bpf.Step{
+		Op:      ops[s.Op],
+		Guarded: guards[s.Guard],
+		Length:  lengths[s.Length],
+		Offset:  s.Offset,
+		Size:    s.Size,
+		Limit:   s.Limit,
+		First:   first + s.Program.First,
+		Count:   s.Program.Count,
+		Guard:   uint16(s.GuardAt),
+	}
+	if s.Whole {
+		step.Flags |= bpf.StepWhole
+	}
+	if s.Empty {
+		step.Flags |= bpf.StepEmpty
+	}
+	return step
+}
+
+func dynamic(d *plan.Dynamic, first uint32) bpf.Dynamic {
+	dynamic := bpf.Dynamic{First: first + d.Program.First, Count: d.Program.Count, Size: d.Size}
+	if d.Whole {
+		dynamic.Flags |= bpf.StepWhole
+	}
+	if d.Direct {
+		dynamic.Direct = 1
+	}
+	return dynamic
 }
 
 // configure sets the constants and the sizes of the maps.
 func (t *tables) configure(spec *ebpf.CollectionSpec, options Options) error {
 	for name, value := range map[string]any{
 		"live":         options.Live,
-		"string_bytes": uint32(options.StringBytes),
+		"chunk_bytes":  uint32(t.chunkBytes),
 		"values_bytes": uint32(t.valuesBytes),
 		"wakeup_bytes": uint32(options.RingBytes / 8),
 		"self_tgid":    selfPID(),
@@ -116,7 +189,7 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 	spec.Maps["values"].ValueSize = value
 	spec.Maps["empty_values"].ValueSize = value
 	values := 1
-	if len(t.captures) > 0 {
+	if t.captures() {
 		// Where events can be very large, the bound is on the memory.
 		values = max(min(options.OpenCalls, options.OpenCalls*bytesOfValues/int(slab(uint64(value)+elementBytes))), 1)
 	}
@@ -127,7 +200,8 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 		"processes":    maxProcesses,
 		"binaries":     t.binaries,
 		"functions":    max(len(t.functions), 1),
-		"captures":     max(len(t.captures), 1),
+		"steps":        max(len(t.steps), 1),
+		"dynamics":     max(len(t.dynamics), 1),
 		"events":       options.RingBytes,
 		"empty_values": 1,
 	} {
@@ -138,12 +212,25 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 	}
 }
 
+// captures says whether any function has values to read.
+func (t *tables) captures() bool {
+	return slices.ContainsFunc(t.functions, func(f bpf.Function) bool { return f != bpf.Function{} })
+}
+
 // write fills the tables in the kernel.
 func (t *tables) write(objects *bpf.Objects) error {
 	if err := writeArray(objects.Functions, t.functions); err != nil {
 		return err
 	}
-	return writeArray(objects.Captures, t.captures)
+	if err := writeArray(objects.Steps, t.steps); err != nil {
+		return err
+	}
+	for key, dynamic := range t.dynamics {
+		if err := objects.Dynamics.Put(key, dynamic); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeArray writes an array in one system call.
@@ -166,6 +253,9 @@ func binaryOf(p *plan.Plan, every bool) bpf.Binary {
 	}
 	if every {
 		binary.Every = 1
+	}
+	if p.File.PIE {
+		binary.Moves, binary.CodeStart = 1, p.File.CodeStart()
 	}
 	return binary
 }

@@ -2,7 +2,8 @@ package plan
 
 import "github.com/uspan/uspan/instrument/gobin"
 
-const wordSize = 8
+// registersMax is how many integer registers any architecture has.
+const registersMax = 16
 
 // stackBase is where stack-assigned arguments begin, relative to the address of
 // the return address; on arm64, to that of the word that the callee may save it
@@ -33,6 +34,7 @@ type assignment struct {
 // where it is not known.
 func (arch *architecture) assign(sig *gobin.Signature, receiver, abi0 bool) (params, results []assignment, size int64) {
 	a := assigner{arch: arch, onStack: abi0, stack: stackBase}
+	receiver = receiver && !sig.DictionaryFirst
 	if sig.Dictionary && len(sig.Params) == 0 {
 		a.assign(dictionary)
 	}

@@ -11,9 +11,6 @@ import (
 	"github.com/uspan/uspan/instrument/gobin"
 )
 
-// defaultStringBytes bounds a captured string where the rules do not.
-const defaultStringBytes = 128
-
 // Build chooses the functions that the rules name and places their probes. A
 // function that cannot be traced is in Plan.Skipped with its reason; it is an
 // error only where a pattern, or the default selection, names nothing else: a
@@ -35,11 +32,10 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	}
 	b := builder{
 		file: f, arch: architectureOf(f), functions: functions, sel: sel, rules: rules,
-		plan:       &Plan{File: f, Omitted: sel.omitted, StringBytes: rules.StringBytes},
+		plan:       &Plan{File: f, Omitted: sel.omitted},
 		placements: make(map[int]*placement, len(sel.chosen)),
-	}
-	if b.plan.StringBytes <= 0 {
-		b.plan.StringBytes = defaultStringBytes
+		layouter:   newLayouter(&rules),
+		compiler:   newCompiler(),
 	}
 	b.placeAll()
 	if reading.Wait(); rtErr != nil {
@@ -63,6 +59,8 @@ type builder struct {
 	rules      Rules
 	plan       *Plan
 	placements map[int]*placement // by index of the function
+	layouter   *layouter
+	compiler   *compiler
 }
 
 // placeAll places the probes of all chosen functions.
@@ -220,6 +218,8 @@ func (b *builder) finish() {
 		}
 		b.plan.Functions = append(b.plan.Functions, out)
 	}
+	b.dynamics()
+	b.plan.Steps = b.compiler.steps
 }
 
 // detached is a function that does not keep the names of all others in memory.
@@ -238,7 +238,7 @@ func detached(fn gobin.Function) gobin.Function {
 // restart adds the site where arguments are read that do not come through a
 // growth of the stack.
 func (b *builder) restart(out *Function, r *restart) {
-	if r == nil || !r.loses(out.Args) {
+	if r == nil || !r.loses(&out.Args) {
 		return
 	}
 	offset, ok := b.file.Offset(r.site.Addr)
@@ -268,8 +268,11 @@ func (b *builder) values(out *Function) {
 	if !known {
 		area = -1
 	}
-	out.Args, out.Results, out.Values = b.arch.capture(&out.Function, sig, area)
+	out.Args, out.Results, out.Values = b.layouter.capture(b.arch, &out.Function, sig, area)
 	if !out.Values {
 		out.Unvalued = "DWARF does not describe the whole signature (unnamed parameters, before Go 1.22)"
+		return
 	}
+	out.Args.compile(b.compiler)
+	out.Results.compile(b.compiler)
 }

@@ -1,24 +1,23 @@
 package plan
 
 import (
+	"math/bits"
 	"strconv"
 
 	"github.com/uspan/uspan/instrument/gobin"
 )
 
-// capture compiles a signature to what is read at the entry and at the exits.
-// area is the size of the function's argument area (gobin.File.ArgsSize), or
+// capture lays out what is read at the entry and at the exits of a function. area
+// is the size of the function's argument area (gobin.File.ArgsSize), or
 // negative. Where the signature does not fill it exactly, the signature is not
 // whole: Go 1.21 leaves unnamed parameters out of DWARF, and then nothing is
 // where the rest says. ok is false then.
-func (a *architecture) capture(fn *gobin.Function, sig *gobin.Signature, area int) (args, results []Capture, ok bool) {
-	params, rets, size := a.assign(sig, isMethod(fn), fn.Assembly)
+func (l *layouter) capture(arch *architecture, fn *gobin.Function, sig *gobin.Signature, area int) (args, results Part, ok bool) {
+	params, rets, size := arch.assign(sig, isMethod(fn), fn.Assembly)
 	if area >= 0 && size >= 0 && size != int64(area) {
-		return nil, nil, false
+		return Part{}, Part{}, false
 	}
-	args = captures(sig.Params, params, "")
-	results = captures(sig.Results, rets, base(fn))
-	return args, results, true
+	return l.part(sig.Params, params, ""), l.part(sig.Results, rets, base(fn)), true
 }
 
 // isMethod says whether the function has a receiver, which its name tells:
@@ -41,18 +40,81 @@ func isMethod(fn *gobin.Function) bool {
 	return dot > 0
 }
 
-func captures(params []gobin.Param, at []assignment, function string) []Capture {
-	out := make([]Capture, len(params))
+// part lays out parameters, or results: first the registers, then the part of the
+// stack that the others lie in.
+func (l *layouter) part(params []gobin.Param, at []assignment, function string) Part {
+	p := Part{Captures: make([]Capture, len(params))}
 	taken := make(map[string]bool, len(params))
 	for i := range params {
 		taken[params[i].Name] = true
 	}
 	used := make(map[string]bool, len(params))
 	for i := range params {
-		out[i] = captureOne(&params[i], at[i], function)
-		out[i].Name = uniqueName(params[i].Name, i, taken, used)
+		p.Captures[i] = l.one(&params[i], at[i], function)
+		p.Captures[i].Name = uniqueName(params[i].Name, i, taken, used)
 	}
-	return out
+	p.place(at)
+	return p
+}
+
+// place finds the place of each capture in the root chunk.
+func (p *Part) place(at []assignment) {
+	start := int64(-1) // of the part of the stack
+	for i := range p.Captures {
+		node := p.Captures[i].Node
+		ranges := node.ranges()
+		switch {
+		case len(ranges) == 0:
+		case at[i].registers:
+			p.Captures[i].Offset = uint32(at[i].integer) * wordSize
+			for _, r := range ranges {
+				for word := r.start / wordSize; word*wordSize < r.end; word++ {
+					p.Registers |= 1 << (uint32(at[i].integer) + word)
+				}
+			}
+		default:
+			if start < 0 {
+				start = at[i].offset
+			}
+			if at[i].offset+int64(ranges[len(ranges)-1].end)-start > chunkMax-registersMax*wordSize {
+				p.Captures[i].Node = none("it lies beyond the first arguments on the stack")
+			}
+		}
+	}
+	words := uint32(bits.Len16(p.Registers))
+	p.Size = words * wordSize
+	if start < 0 {
+		return
+	}
+	p.Stack = int32(start) - int32(p.Size)
+	for i := range p.Captures {
+		if !at[i].registers {
+			p.Captures[i].Offset = words*wordSize + uint32(at[i].offset-start)
+			p.Captures[i].onStack = true
+			p.Captures[i].stack = int32(at[i].offset)
+			p.Size = max(p.Size, p.Captures[i].Offset+extent(p.Captures[i].Node))
+		}
+	}
+	p.Size = (p.Size + wordSize - 1) &^ (wordSize - 1)
+}
+
+// compile makes the steps of a part: what the root chunk leads to, behind what of
+// it lies on the stack.
+func (p *Part) compile(c *compiler) {
+	var read, never []span
+	var steps []Step
+	for i := range p.Captures {
+		if p.Captures[i].onStack {
+			p.Captures[i].Node.collect(p.Captures[i].Offset, &read, &never)
+		}
+	}
+	for _, r := range merge(read, never) {
+		steps = append(steps, Step{Op: ReadRange, Offset: r.start, Size: r.end - r.start})
+	}
+	for i := range p.Captures {
+		steps = append(steps, c.follow(p.Captures[i].Node, p.Captures[i].Offset)...)
+	}
+	p.Program = c.add(steps)
 }
 
 // uniqueName is a parameter's key: its name, or its index where it has none or
@@ -68,88 +130,27 @@ func uniqueName(name string, i int, taken, used map[string]bool) string {
 	return name
 }
 
-// captureOne says how one value is read from where it is.
-func captureOne(p *gobin.Param, at assignment, function string) Capture {
+// one says how one value is read.
+func (l *layouter) one(p *gobin.Param, at assignment, function string) Capture {
 	c := Capture{}
-	t := p.Type
 	name := p.Name
 	if name == "_" {
 		name = ""
 	}
-	if t != nil {
-		c.Type = t.Name
+	if p.Type != nil {
+		c.Type = p.Type.Name
 	}
-	if secret(name, t, function) {
-		c.Redacted = true
-		return c
+	what := inMemory
+	if at.registers {
+		what = inRegisters
 	}
-	kind, words, reason := kindOf(t, at)
-	if reason == "" && at.unknown {
-		reason = "its place is not known: a type before it cannot be read"
-	}
-	if reason != "" {
-		c.Unavailable = reason
-		return c
-	}
-	c.Kind = kind
-	if words == 1 {
-		c.Size = uint8(t.Size)
-	}
-	for i := range words {
-		if at.registers {
-			c.Words[i] = Location{Register: int8(at.integer + i)}
-		} else {
-			c.Words[i] = Location{Register: -1, Offset: int32(at.offset) + int32(i)*wordSize}
-		}
+	switch {
+	case secret(name, p.Type, function):
+		c.Node = &Node{Kind: Redacted}
+	case p.Type != nil && p.Type.Kind != gobin.Invalid && at.unknown:
+		c.Node = none("its place is not known: a type before it cannot be read")
+	default:
+		c.Node = l.of(p.Type, l.depth, what)
 	}
 	return c
-}
-
-// kindOf is how a value of a type is captured and how many words it has, or why
-// it is not.
-func kindOf(t *gobin.Type, at assignment) (kind CaptureKind, words int, reason string) {
-	if t == nil || t.Kind == gobin.Invalid {
-		return CaptureNone, 0, "its type is not known"
-	}
-	switch t.Kind {
-	case gobin.Bool:
-		return CaptureBool, 1, ""
-	case gobin.Int:
-		return CaptureInt, 1, ""
-	case gobin.Uint:
-		return CaptureUint, 1, ""
-	case gobin.Pointer:
-		return CapturePointer, 1, ""
-	case gobin.String:
-		return CaptureString, 2, ""
-	case gobin.Interface:
-		if t.Error {
-			return CaptureError, 2, ""
-		}
-		return CaptureNone, 0, "interface: not supported yet"
-	case gobin.EmptyInterface:
-		return CaptureNone, 0, "interface: not supported yet"
-	case gobin.Float, gobin.Complex:
-		what := "float"
-		if t.Kind == gobin.Complex {
-			what = "complex"
-		}
-		if at.registers {
-			return CaptureNone, 0, what + " in a register"
-		}
-		return CaptureNone, 0, what + ": not supported yet"
-	case gobin.Slice:
-		return CaptureNone, 0, "slice: not supported yet"
-	case gobin.Array:
-		return CaptureNone, 0, "array: not supported yet"
-	case gobin.Struct:
-		return CaptureNone, 0, "struct: not supported yet"
-	case gobin.Map:
-		return CaptureNone, 0, "map: not supported yet"
-	case gobin.Chan:
-		return CaptureNone, 0, "channel: not supported yet"
-	case gobin.Func:
-		return CaptureNone, 0, "function: not supported yet"
-	}
-	return CaptureNone, 0, "not supported yet"
 }

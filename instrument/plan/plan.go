@@ -12,8 +12,10 @@ type Rules struct {
 	Patterns []string
 	// Values says whether arguments and results are captured.
 	Values bool
-	// StringBytes bounds a captured string, in bytes (default 128).
-	StringBytes int
+	// StringBytes bounds a captured string, in bytes (default 128); Items the
+	// elements of a slice or an array, or entries of a map (16); Depth the structs
+	// that are shown within each other (1).
+	StringBytes, Items, Depth int
 }
 
 // A Plan is what will be done to one executable.
@@ -30,8 +32,10 @@ type Plan struct {
 	// Unvalued is why no arguments and results are captured although they were
 	// asked for (an executable without DWARF); else empty.
 	Unvalued string
-	// StringBytes bounds a captured string, in bytes.
-	StringBytes int
+	// Steps are what programs read, and Dynamics what is read of dynamic types,
+	// ascending by type.
+	Steps    []Step
+	Dynamics []Dynamic
 }
 
 // A Function is one function to trace.
@@ -45,9 +49,9 @@ type Function struct {
 	// Adopts says whether calls made during a call of this function become its
 	// children: not so for main.main.
 	Adopts bool
-	// Args and Results are what is captured, in the order of the declaration;
-	// nil where nothing is known of the signature.
-	Args, Results []Capture
+	// Args and Results are what is captured; empty where nothing is known of the
+	// signature.
+	Args, Results Part
 	// Values says that Args and Results describe the whole signature. Unvalued is
 	// why they do not although values were asked for.
 	Values   bool
@@ -99,19 +103,21 @@ type Site struct {
 	ThreadG bool
 }
 
-// A CaptureKind is how a captured value is read and shown.
-type CaptureKind uint8
-
-// Kinds of captures.
-const (
-	CaptureNone CaptureKind = iota // not read: Unavailable or Redacted says why
-	CaptureInt                     // sign-extended
-	CaptureUint
-	CaptureBool
-	CapturePointer // shown in hexadecimal
-	CaptureString  // words: address, length
-	CaptureError   // words: itab, data
-)
+// A Part is what is read of a call at one moment: its arguments, or its results.
+type Part struct {
+	// Captures are in the order of the declaration.
+	Captures []Capture
+	// The root chunk has the integer argument registers in the order of
+	// ABIInternal, of which those are read that Registers has a bit for, and behind
+	// the last a part of the stack. Size is that of the chunk in bytes; Stack is
+	// what its first byte would be on the stack, relative to the address of the
+	// return address.
+	Registers uint16
+	Size      uint32
+	Stack     int32
+	// Program is what the root chunk leads to.
+	Program Program
+}
 
 // A Capture is one parameter or result.
 type Capture struct {
@@ -119,23 +125,23 @@ type Capture struct {
 	Name string
 	// Type is the Go type as written.
 	Type string
-	Kind CaptureKind
-	// Size is the size of a scalar in bytes.
-	Size uint8
-	// Words are where the value's words are.
-	Words [2]Location
-	// Unavailable is why the value cannot be captured.
-	Unavailable string
-	// Redacted says that the name looks like that of a secret: it is not read.
-	Redacted bool
+	// Node lies at Offset of the root chunk.
+	Node   *Node
+	Offset uint32
+
+	onStack bool
+	stack   int32 // from the address of the return address
 }
 
-// A Location is a register or a place on the stack.
-type Location struct {
-	// Register is the index of an integer argument register in the order of
-	// ABIInternal (AX BX CX DI SI R8 R9 R10 R11, or R0 to R15), or -1.
-	Register int8
-	// Offset is where a word lies on the stack, relative to the address of the
-	// return address, in bytes.
-	Offset int32
+// A Dynamic is what is read of values of one type in interfaces.
+type Dynamic struct {
+	// Type is the link time address of the type, Of as in Node.
+	Type uint64
+	Of   uint32
+	// Direct says that the interface's data is the value, not its address.
+	Direct  bool
+	Node    *Node
+	Size    uint32
+	Whole   bool
+	Program Program
 }

@@ -104,7 +104,7 @@ func (f *Function) print(b *strings.Builder, arch *architecture) {
 	if f.Unvalued != "" {
 		fmt.Fprintf(b, "  values none: %s\n", f.Unvalued)
 	}
-	printCaptures(b, arch, f.Args, f.Results)
+	printCaptures(b, arch, f.Args.Captures, f.Results.Captures)
 }
 
 func (f *Function) printSite(b *strings.Builder, arch *architecture, what string, s *Site) {
@@ -150,23 +150,28 @@ func printCaptures(b *strings.Builder, arch *architecture, args, results []Captu
 // read is where a capture is read, or why it is not.
 func (a *architecture) read(c *Capture) string {
 	switch {
-	case c.Redacted:
+	case c.Node.Kind == Redacted:
 		return "not read: looks like a secret"
-	case c.Unavailable != "":
-		return "not read: " + c.Unavailable
-	case c.Kind == CaptureString || c.Kind == CaptureError:
-		return a.where(c.Words[0]) + ", " + a.where(c.Words[1])
+	case c.Node.Kind == None:
+		return "not read: " + c.Node.Reason
+	case c.onStack:
+		return fmt.Sprintf("stack%+d", c.stack)
 	}
-	return a.where(c.Words[0])
+	var names []string
+	for _, r := range c.Node.ranges() {
+		for at := r.start; at < r.end; at += wordSize {
+			names = append(names, a.register(int((c.Offset+at)/wordSize)))
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
-// where is the register's name, or the place on the stack relative to the
-// address of the return address: `BX`, `stack+8`.
-func (a *architecture) where(l Location) string {
-	if l.Register >= 0 && int(l.Register) < len(a.integers) {
-		return a.integers[l.Register]
+// register is the name of an integer argument register.
+func (a *architecture) register(n int) string {
+	if n < len(a.integers) {
+		return a.integers[n]
 	}
-	return fmt.Sprintf("stack%+d", l.Offset)
+	return fmt.Sprintf("register %d", n)
 }
 
 func (p *Plan) printSkipped(b *strings.Builder) {

@@ -2,23 +2,58 @@ package plan
 
 import "slices"
 
-// Reads are the captures of a function that something has to be read for: the
-// arguments, then the results. This is the order of the values in its events.
-func (f *Function) Reads() (args, results []*Capture) {
-	return reads(f.Args), reads(f.Results)
-}
-
 // Restarts says whether the function has a site of that kind.
 func (f *Function) Restarts() bool {
 	return slices.ContainsFunc(f.Entries, func(s Site) bool { return s.Restart })
 }
 
-func reads(captures []Capture) []*Capture {
-	var read []*Capture
-	for i := range captures {
-		if captures[i].Kind != CaptureNone {
-			read = append(read, &captures[i])
+// Reads says whether something is read of the part.
+func (p *Part) Reads() bool { return p.Size > 0 }
+
+// Room is how many bytes the captured values of the function take at most, and
+// its longest chunk. What an interface leads to is not known: it has some room,
+// and what does not fit is said.
+func (p *Plan) Room(f *Function) (room, longest uint32) {
+	for _, part := range []*Part{&f.Args, &f.Results} {
+		if part.Reads() {
+			room += headSize + part.Size
+			longest = max(longest, part.Size)
 		}
+		r, l := p.programRoom(part.Program)
+		room += r
+		longest = max(longest, l)
 	}
-	return read
+	return room, longest
+}
+
+// headSize is that of struct chunk (bpf/event.h).
+const headSize = 8
+
+// interfaceRoom is for the value behind an interface, in bytes.
+const interfaceRoom = 384
+
+func (p *Plan) programRoom(program Program) (room, longest uint32) {
+	const enough = 1 << 16
+	for _, step := range p.Steps[program.First:][:program.Count] {
+		elements := step.Limit
+		switch step.Op {
+		case ReadRange:
+			continue
+		case FollowPointer:
+			elements = 1
+		case FollowInterface:
+			room += headSize + wordSize + interfaceRoom
+			continue
+		}
+		inner, l := p.programRoom(step.Program)
+		room += elements * inner
+		if step.Op != EachElement {
+			size := step.Size * elements
+			room += headSize + (size+wordSize-1)&^(wordSize-1)
+			longest = max(longest, size, l)
+		}
+		longest = max(longest, l)
+		room = min(room, enough)
+	}
+	return room, longest
 }

@@ -55,24 +55,4 @@ func (a *architecture) restartOf(fn *gobin.Function, ins []gobin.Instruction, pr
 
 // loses says whether an argument that is captured is in a register that is not
 // brought through.
-func (r *restart) loses(args []Capture) bool {
-	for i := range args {
-		for w := range args[i].words() {
-			if register := args[i].Words[w].Register; register >= 0 && r.stored&(1<<register) == 0 {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// words is how many words of a value are read.
-func (c *Capture) words() int {
-	switch c.Kind {
-	case CaptureNone:
-		return 0
-	case CaptureString, CaptureError:
-		return 2
-	}
-	return 1
-}
+func (r *restart) loses(args *Part) bool { return args.Registers&^r.stored != 0 }

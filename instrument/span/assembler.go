@@ -26,21 +26,18 @@ type Process struct {
 
 // function is one function of a session with what its spans share.
 type function struct {
-	span          Function
-	plan          *plan.Function
-	args, results []*plan.Capture // that are read
-	types         *typeNames
-	stringBytes   int // bound of a captured string
+	span Function
+	plan *plan.Function
+	exe  *executable
 }
 
 // NewAssembler returns an Assembler for the events of a session of plans.
 func NewAssembler(plans []*plan.Plan) *Assembler {
 	a := &Assembler{processes: make(map[uint32]*Process), clock: newClock()}
 	for _, p := range plans {
-		types := &typeNames{file: p.File, names: make(map[uint64]string)}
+		exe := newExecutable(p)
 		for i := range p.Functions {
 			f := &p.Functions[i]
-			args, results := f.Reads()
 			a.functions = append(a.functions, function{
 				span: Function{
 					Name:     shortName(f.Name),
@@ -48,7 +45,7 @@ func NewAssembler(plans []*plan.Plan) *Assembler {
 					File:     f.File,
 					Line:     f.Line,
 				},
-				plan: f, args: args, results: results, types: types, stringBytes: p.StringBytes,
+				plan: f, exe: exe,
 			})
 		}
 	}
@@ -89,8 +86,7 @@ func (a *Assembler) Span(record *bpf.Record) *Span {
 	case bpf.EndUnwound:
 		s.Incomplete = Unwound
 	}
-	d := decoding{span: s, function: f, process: process, record: record}
-	d.decode()
+	decode(s, f, process, record)
 	return s
 }
 

@@ -12,10 +12,10 @@ import (
 
 func TestSpan(t *testing.T) {
 	a := newTestAssembler(t,
-		[]plan.Capture{{Name: "id", Kind: plan.CaptureUint, Size: 8}, {Name: "p", Kind: plan.CapturePointer, Size: 8}},
-		[]plan.Capture{{Name: "0", Kind: plan.CaptureString}, {Name: "err", Kind: plan.CaptureError}})
-	args := append(captured(bpf.Value{Word: 1 << 63}, ""), captured(bpf.Value{Capture: 1, Word: 0xc0}, "")...)
-	results := append(captured(bpf.Value{Capture: 2, Word: 9}, "12345678"), captured(bpf.Value{Capture: 3}, "")...)
+		[]plan.Capture{{Name: "id", Node: uint64s}, {Name: "p", Node: number8(plan.Address, 8)}},
+		[]plan.Capture{{Name: "0", Node: text8}, {Name: "err", Node: failure}})
+	args := chunk(0, words(1<<63, 0xc0))
+	results := append(chunk(0, words(0xc000, 9, 0, 0)), chunk(0, []byte("12345678"))...)
 	s := a.Span(record(args, results))
 
 	want := []Attribute{

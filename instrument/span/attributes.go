@@ -17,14 +17,10 @@ func (s *Span) Attributes() []Attribute {
 	add("uspan.goroutine.id", int64(s.Goroutine))
 	add("uspan.thread.id", int64(s.Thread))
 	for _, value := range s.Args {
-		if v := value.attribute(); v != nil {
-			add("uspan.arg."+value.Name, v)
-		}
+		value.attributes("uspan.arg."+value.Name, add)
 	}
 	for _, value := range s.Results {
-		if v := value.attribute(); v != nil {
-			add("uspan.ret."+value.Name, v)
-		}
+		value.attributes("uspan.ret."+value.Name, add)
 	}
 	if len(s.Unavailable) > 0 {
 		add("uspan.unavailable", s.Unavailable)
@@ -44,21 +40,52 @@ func (s *Span) Attributes() []Attribute {
 	return attributes
 }
 
-// attribute is the value as attributes have it, or nil for none: a nil error is
-// told by the status, a value that was not captured by uspan.unavailable.
-func (v Value) attribute() any {
+// attributes adds the value under a key: one attribute, or one for each part of
+// it, whose keys go on from there. A nil error is told by the status, a value that
+// was not captured by uspan.unavailable.
+func (v Value) attributes(key string, add func(key string, value any)) {
+	parts := func(between string, values []Value) {
+		for _, part := range values {
+			part.attributes(key+between+part.Name, add)
+		}
+	}
 	switch value := v.Value.(type) {
+	case nil:
 	case uint64:
-		return strconv.FormatUint(value, 10)
+		add(key, strconv.FormatUint(value, 10))
 	case Pointer:
-		return value.String()
+		add(key, value.String())
+	case Struct:
+		parts(".", value)
+	case List:
+		parts("", value)
+	case Map:
+		parts("", value)
+	case Dynamic:
+		add(key+".type", value.Type)
+		value.inner(key, add)
 	case *Error:
 		if value == nil {
-			return nil
+			return
 		}
-		return value.String()
+		if value.Message == "" && value.Value.Value != nil {
+			Value{Value: Dynamic{Type: value.Type, Value: value.Value}}.attributes(key, add)
+			return
+		}
+		add(key, value.String())
 	default:
-		return value
+		add(key, value)
+	}
+}
+
+// inner adds what an interface holds: its parts, or the one value, beside the
+// dynamic type. (`type` is no name that a field could have.)
+func (d Dynamic) inner(key string, add func(key string, value any)) {
+	switch held := d.Value; held.Value.(type) {
+	case Struct, List, Map:
+		held.attributes(key, add)
+	default:
+		held.attributes(key+".value", add)
 	}
 }
 

@@ -1,206 +1,338 @@
 package span
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/uspan/uspan/bpf"
 	"github.com/uspan/uspan/instrument/plan"
 )
 
-// decoding is the work of turning the captured bytes of one event into values.
-type decoding struct {
-	span     *Span
-	function *function
-	process  *Process
-	record   *bpf.Record
-}
-
 // The reasons for values that are missing, as uspan.unavailable has them.
 const (
-	noMemory = "no memory for it in the kernel"
-	noRoom   = "no room left in the event"
-	tailCall = "the function ended by jumping into another one"
-	fault    = "its memory could not be read"
+	noMemory   = "no memory for it in the kernel"
+	noRoom     = "no room left in the event"
+	tailCall   = "the function ended by jumping into another one"
+	fault      = "its memory could not be read"
+	invalid    = "its length is not that of a Go value"
+	tooDeep    = "too far behind other pointers"
+	noSteps    = "a value of a type that was not expected"
+	isNil      = "nil"
+	isRedacted = "redacted"
 )
 
-func (d *decoding) decode() {
-	f := d.function
+// decode fills in the captured values of a call, and how it ended by them.
+func decode(s *Span, f *function, process *Process, record *bpf.Record) {
 	if !f.plan.Values {
 		return
 	}
-	read := make(map[*plan.Capture]Value, len(f.args)+len(f.results))
-	for value, bytes := range bpf.AllValues(d.record.Values) {
-		switch n := int(value.Capture); {
-		case n < len(f.args):
-			read[f.args[n]] = d.value(f.args[n], value, bytes)
-		case n < len(f.args)+len(f.results):
-			capture := f.results[n-len(f.args)]
-			read[capture] = d.value(capture, value, bytes)
-		}
+	missing := noRoom
+	if record.Flags&bpf.EventValuesLost != 0 {
+		missing = noMemory
 	}
-	d.span.Args = d.list("arg.", f.plan.Args, read, d.missingArg())
-	if d.record.Kind == bpf.EventBegin || d.record.Reason != bpf.EndReturn && d.record.Reason != bpf.EndTail {
+	args := min(int(record.Args), len(record.Values))
+	d := decoder{exe: f.exe, bias: process.Bias, chunks: record.Values[:args], missing: missing}
+	s.Args = d.part(&f.plan.Args)
+	s.note("arg.", s.Args)
+	if record.Kind == bpf.EventBegin || record.Reason != bpf.EndReturn && record.Reason != bpf.EndTail {
 		return
 	}
-	d.span.Results = d.list("ret.", f.plan.Results, read, d.missingResult())
-	if n := len(d.span.Results); n > 0 {
-		if e, ok := d.span.Results[n-1].Value.(*Error); ok && e != nil && !e.harmless() {
-			d.span.Error = e
+	if record.Reason == bpf.EndTail {
+		missing = tailCall
+	}
+	d = decoder{exe: f.exe, bias: process.Bias, chunks: record.Values[args:], missing: missing}
+	s.Results = d.part(&f.plan.Results)
+	s.note("ret.", s.Results)
+	if n := len(s.Results); n > 0 {
+		if e, ok := s.Results[n-1].Value.(*Error); ok && e != nil && !e.harmless() {
+			s.Error = e
 		}
 	}
 }
 
-func (d *decoding) missingArg() string {
-	if d.record.Flags&bpf.EventValuesLost != 0 {
-		return noMemory
-	}
-	return noRoom
-}
-
-func (d *decoding) missingResult() string {
-	if d.record.Reason == bpf.EndTail {
-		return tailCall
-	}
-	return d.missingArg()
-}
-
-// list are the values of captures in their order, with what is missing noted.
-func (d *decoding) list(prefix string, captures []plan.Capture, read map[*plan.Capture]Value, missing string) []Value {
-	values := make([]Value, 0, len(captures))
-	for i := range captures {
-		capture := &captures[i]
-		value, ok := read[capture]
+// note lists what is missing of values.
+func (s *Span) note(prefix string, values []Value) {
+	for _, v := range values {
+		path := prefix + v.Name
 		switch {
-		case capture.Redacted:
-			value = Value{Name: capture.Name, Note: "redacted"}
-			d.span.Redacted = append(d.span.Redacted, prefix+capture.Name)
-		case capture.Kind == plan.CaptureNone:
-			value = Value{Name: capture.Name, Note: capture.Unavailable}
-		case !ok:
-			value = Value{Name: capture.Name, Note: missing}
-		}
-		switch {
-		case capture.Redacted || value.Note == "":
-		case value.Value == nil:
-			d.span.Unavailable = append(d.span.Unavailable, prefix+capture.Name+": "+value.Note)
+		case v.Note == "":
+		case v.Note == isRedacted:
+			s.Redacted = append(s.Redacted, path)
+		case v.Value == nil:
+			s.Unavailable = append(s.Unavailable, path+": "+v.Note)
 		default:
-			d.span.Truncated = append(d.span.Truncated, prefix+capture.Name+": "+value.Note)
+			s.Truncated = append(s.Truncated, path+": "+v.Note)
 		}
-		values = append(values, value)
+		switch inner := v.Value.(type) {
+		case Struct:
+			s.note(path+".", inner)
+		case List:
+			s.note(path, inner)
+		case Map:
+			s.note(path, inner)
+		case Dynamic:
+			s.note(path, []Value{inner.Value})
+		case *Error:
+			if inner != nil {
+				s.note(path, []Value{inner.Value})
+			}
+		}
+	}
+}
+
+// A decoder turns the chunks of a part of a call into values, by the nodes that
+// the chunks were read by. It goes the way that the kernel programs went
+// (bpf/values.h): a chunk is taken wherever they made one.
+type decoder struct {
+	exe     *executable
+	bias    uint64
+	chunks  []byte
+	missing string // why there is nothing behind the last chunk
+}
+
+// A source is where what a value leads to comes from.
+type source uint8
+
+const (
+	stream  source = iota // the next chunk
+	file                  // the executable, where it is read-only
+	nowhere               // too deep: there are no chunks
+)
+
+func (d *decoder) part(p *plan.Part) []Value {
+	values := make([]Value, 0, len(p.Captures))
+	var root []byte
+	why := d.missing
+	if p.Reads() {
+		if chunk, bytes, ok := d.next(); ok {
+			root, why = bytes, ""
+			if chunk.Status != bpf.ChunkOK {
+				why = fault
+			}
+		}
+	}
+	for i := range p.Captures {
+		c := &p.Captures[i]
+		v := Value{Name: c.Name}
+		switch {
+		case c.Node.Kind == plan.Redacted, c.Node.Kind == plan.None:
+			v.Value, v.Note = d.value(c.Node, nil, stream)
+		case why != "":
+			v.Note = why
+		default:
+			v.Value, v.Note = d.value(c.Node, after(root, c.Offset), stream)
+		}
+		values = append(values, v)
 	}
 	return values
 }
 
-// value is one captured value as a Go value.
-func (d *decoding) value(capture *plan.Capture, value bpf.Value, bytes []byte) Value {
-	v := Value{Name: capture.Name}
-	if value.Status != bpf.ValueOK && (value.Status != bpf.ValueFault || capture.Kind != plan.CaptureString) {
-		v.Note = statusText(value.Status)
-		return v
-	}
-	switch capture.Kind {
-	case plan.CaptureInt:
-		shift := 64 - 8*uint(capture.Size)
-		v.Value = int64(value.Word<<shift) >> shift
-	case plan.CaptureUint:
-		shift := 64 - 8*uint(capture.Size)
-		word := value.Word << shift >> shift
-		if v.Value = int64(word); word > math.MaxInt64 {
-			v.Value = word
-		}
-	case plan.CaptureBool:
-		v.Value = value.Word&1 != 0
-	case plan.CapturePointer:
-		v.Value = Pointer(value.Word)
-	case plan.CaptureString:
-		if value.Status == bpf.ValueFault {
-			bytes = d.readOnly(value.Addr, value.Word)
-			if bytes == nil {
-				v.Note = fault
-				return v
-			}
-		}
-		v.Value, v.Note = text(bytes, value.Word)
-	case plan.CaptureError:
-		v.Value, v.Note = d.error(value, bytes)
-	}
-	return v
+func after(bytes []byte, at uint32) []byte { return bytes[min(int(at), len(bytes)):] }
+
+func (d *decoder) next() (chunk bpf.Chunk, bytes []byte, ok bool) {
+	chunk, bytes, d.chunks, ok = bpf.NextChunk(d.chunks)
+	return chunk, bytes, ok
 }
 
-func statusText(status uint8) string {
-	switch status {
-	case bpf.ValueFault:
-		return fault
-	case bpf.ValueInvalid:
-		return "its length is not that of a Go value"
-	case bpf.ValueNoRoom:
-		return noRoom
+// follow returns the memory at an address, of which the programs read size bytes
+// in elements, or why it is not there; and where to go on from it.
+func (d *decoder) follow(addr, size uint64, from source) (memory []byte, next source, why string) {
+	switch from {
+	case nowhere:
+		return nil, nowhere, tooDeep
+	case file:
+		if memory = d.exe.readOnly(addr-d.bias, size); memory == nil {
+			return nil, file, fault
+		}
+		return memory, file, ""
 	}
-	return fmt.Sprintf("unknown status %d", status)
+	chunk, bytes, ok := d.next()
+	if !ok {
+		return nil, stream, d.missing
+	}
+	switch chunk.Status {
+	case bpf.ChunkOK:
+		return bytes, stream, ""
+	case bpf.ChunkDeep:
+		return bytes, nowhere, ""
+	case bpf.ChunkInvalid:
+		return nil, nowhere, invalid
+	case bpf.ChunkFault:
+		if chunk.Good > 0 {
+			return bytes[:chunk.Good], stream, ""
+		}
+		if memory = d.exe.readOnly(addr-d.bias, size); memory != nil {
+			return memory, file, ""
+		}
+		return nil, nowhere, fault
+	}
+	return nil, nowhere, fmt.Sprintf("unknown status %d", chunk.Status)
 }
 
-// text is a captured string, cut at a rune, and what is missing of it.
-func text(bytes []byte, length uint64) (string, string) {
-	if uint64(len(bytes)) >= length {
-		return strings.ToValidUTF8(string(bytes), "\uFFFD"), ""
+// value is what a node says of memory that begins with the value, and what is
+// missing of it.
+func (d *decoder) value(n *plan.Node, memory []byte, from source) (value any, note string) {
+	switch n.Kind {
+	case plan.None:
+		return nil, n.Reason
+	case plan.Redacted:
+		return nil, isRedacted
+	case plan.Struct:
+		return d.structure(n, memory, from)
+	case plan.Array:
+		return d.elements(n.Elem, memory, min(n.Limit, n.Count), uint64(n.Count), from)
+	case plan.ByteArray:
+		if uint32(len(memory)) < n.Limit {
+			return nil, fault
+		}
+		return byteText(memory[:n.Limit], uint64(n.Count))
 	}
-	// Cut off a rune that was cut in two: at most its first three bytes are there.
-	for cut := 1; cut < utf8.UTFMax && cut <= len(bytes); cut++ {
-		if last := bytes[len(bytes)-cut:]; utf8.RuneStart(last[0]) {
-			if !utf8.FullRune(last) {
-				bytes = bytes[:len(bytes)-cut]
-			}
+	if uint32(len(memory)) < n.Size {
+		return nil, fault
+	}
+	if value, ok := scalar(n, memory); ok {
+		return value, ""
+	}
+	first, second := word(memory, 0), word(memory, 8)
+	switch n.Kind {
+	case plan.Interface, plan.Error:
+		return d.dynamic(n, memory, from)
+	case plan.String:
+		if second == 0 {
+			return "", ""
+		}
+	}
+	if first == 0 {
+		return nil, isNil
+	}
+	switch n.Kind {
+	case plan.Address:
+		return Pointer(first), ""
+	case plan.String, plan.Bytes, plan.IP:
+		return d.text(n, first, second, from)
+	case plan.Slice:
+		if second == 0 {
+			return d.elements(n.Elem, nil, 0, 0, from)
+		}
+		limit := min(second, uint64(n.Limit))
+		memory, next, why := d.follow(first, limit*uint64(n.Elem.Size), from)
+		if why != "" {
+			return nil, why
+		}
+		return d.elements(n.Elem, memory, uint32(limit), second, next)
+	case plan.Map:
+		return d.mapping(n.Map, first, from)
+	}
+	size := uint64(n.Size)
+	if n.Kind == plan.Pointer {
+		size = uint64(n.Elem.Size)
+	}
+	memory, next, why := d.follow(first, size, from)
+	if why != "" {
+		return nil, why
+	}
+	switch n.Kind {
+	case plan.Pointer:
+		return d.value(n.Elem, memory, next)
+	case plan.Chan:
+		return Struct{{Name: "len", Value: int64(word(memory, 0))}, {Name: "cap", Value: int64(word(memory, 8))}}, ""
+	case plan.Func:
+		if name := d.exe.function(word(memory, 0) - d.bias); name != "" {
+			return name, ""
+		}
+		return Pointer(first), ""
+	}
+	return nil, n.Reason
+}
+
+func (d *decoder) structure(n *plan.Node, memory []byte, from source) (any, string) {
+	fields := make(Struct, 0, len(n.Fields))
+	for i := range n.Fields {
+		f := &n.Fields[i]
+		v := Value{Name: f.Name}
+		v.Value, v.Note = d.value(f.Node, after(memory, f.Offset), from)
+		fields = append(fields, v)
+	}
+	if n.Left > 0 {
+		return fields, fmt.Sprintf("%d of %d fields", len(n.Fields), len(n.Fields)+n.Left)
+	}
+	return fields, ""
+}
+
+// elements are those that lie behind each other, at most limit of all.
+func (d *decoder) elements(n *plan.Node, memory []byte, limit uint32, all uint64, from source) (any, string) {
+	list := make(List, 0, limit)
+	for i := range limit {
+		at := after(memory, i*n.Size)
+		if len(at) == 0 && n.Size > 0 {
 			break
 		}
+		v := Value{Name: fmt.Sprintf("[%d]", i)}
+		v.Value, v.Note = d.value(n, at, from)
+		list = append(list, v)
 	}
-	note := fmt.Sprintf("%d of %d bytes", len(bytes), length)
-	return strings.ToValidUTF8(string(bytes), "\uFFFD"), note
+	note := ""
+	if uint64(len(list)) < all {
+		note = fmt.Sprintf("%d of %d", len(list), all)
+	}
+	return list.flat(n), note
 }
 
-// readOnly are the first bytes of a string in the executable's read-only
-// segments, as many as the kernel would have read: its page may not be in memory
-// before the target touches it.
-func (d *decoding) readOnly(addr, length uint64) []byte {
-	file := d.function.types.file
-	addr -= d.process.Bias
-	if !file.ReadOnly(addr) {
-		return nil
+// dynamic is what an interface holds.
+func (d *decoder) dynamic(n *plan.Node, memory []byte, from source) (any, string) {
+	var none any
+	if n.Kind == plan.Error {
+		none = (*Error)(nil)
 	}
-	bytes := make([]byte, min(length, uint64(d.function.stringBytes)))
-	if err := file.ReadAddr(bytes, addr); err != nil {
-		return nil
+	table := word(memory, 0)
+	if table == 0 {
+		if none == nil {
+			return nil, isNil
+		}
+		return none, ""
 	}
-	return bytes
+	if from != stream {
+		return nil, fault
+	}
+	chunk, bytes, ok := d.next()
+	if !ok {
+		return nil, d.missing
+	}
+	var v Value
+	typ := word(bytes, 0)
+	if len(bytes) < 8 {
+		// runtime.itab: the interface, the type
+		if typ = word(d.exe.readOnly(table-d.bias, 16), 8); typ == 0 {
+			return nil, fault
+		}
+		v.Note = fault
+	} else {
+		typ -= d.bias
+	}
+	dynamic := d.exe.dynamics[dynamicKey{typ, n.Of}]
+	data := word(memory, 8)
+	switch {
+	case v.Note != "":
+	case dynamic == nil:
+		v.Note = noSteps
+	case dynamic.Node.Kind == plan.None:
+		v.Note = dynamic.Node.Reason
+	case chunk.Status == bpf.ChunkType:
+		v.Note = noSteps
+	case chunk.Status == bpf.ChunkDeep:
+		v.Note = tooDeep
+	case dynamic.Direct:
+		v.Value, v.Note = d.value(dynamic.Node, memory[8:], stream)
+	case chunk.Status == bpf.ChunkFault && chunk.Good <= 8:
+		v.Note = fault
+		if memory := d.exe.readOnly(data-d.bias, uint64(dynamic.Size)); memory != nil {
+			v.Value, v.Note = d.value(dynamic.Node, memory, file)
+		}
+	default:
+		v.Value, v.Note = d.value(dynamic.Node, bytes[8:max(chunk.Good, 8)], stream)
+	}
+	name := d.exe.typeName(typ)
+	if n.Kind == plan.Error {
+		return newError(name, v)
+	}
+	return Dynamic{Type: name, Value: v}, ""
 }
-
-// error is a captured error: its type, and its message where the type is one
-// whose first field is the message.
-func (d *decoding) error(value bpf.Value, bytes []byte) (*Error, string) {
-	if value.Word == 0 {
-		return nil, ""
-	}
-	e := &Error{Type: d.function.types.name(value.Word - d.process.Bias)}
-	if len(bytes) < 8 || !beginsWithMessage(e.Type) {
-		return e, ""
-	}
-	var note string
-	e.Message, note = text(bytes[8:], binary.NativeEndian.Uint64(bytes))
-	return e, note
-}
-
-// beginsWithMessage says whether the first field of an error type is its
-// message (errors/errors.go, fmt/errors.go of the Go source).
-func beginsWithMessage(typeName string) bool {
-	switch typeName {
-	case "*errors.errorString", "*fmt.wrapError", "*fmt.wrapErrors":
-		return true
-	}
-	return false
-}
-
-// harmless says that an error is not a failure: io.EOF.
-func (e *Error) harmless() bool { return e.Type == "*errors.errorString" && e.Message == "EOF" }

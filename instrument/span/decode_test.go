@@ -1,6 +1,7 @@
 package span
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"unsafe"
@@ -37,31 +39,69 @@ func self(t *testing.T) *gobin.File {
 	return f
 }
 
-// newTestAssembler knows one process and one function with the given captures.
+// newTestAssembler knows one process and one function with the given captures,
+// whose values lie one behind the other in the root chunks.
 func newTestAssembler(t *testing.T, args, results []plan.Capture) *Assembler {
 	t.Helper()
-	a := NewAssembler([]*plan.Plan{{
-		File:        self(t),
-		StringBytes: 8,
+	part := func(captures []plan.Capture) plan.Part {
+		p := plan.Part{Captures: captures}
+		for i := range captures {
+			captures[i].Offset = p.Size
+			p.Size += (captures[i].Node.Size + 7) &^ 7
+		}
+		return p
+	}
+	p := &plan.Plan{
+		File: self(t),
 		Functions: []plan.Function{{
 			Function: gobin.Function{Name: "example.com/shop/cart.(*Cart[example.com/x.T]).Add"},
 			File:     "cart.go",
 			Line:     7,
-			Args:     args,
-			Results:  results,
+			Args:     part(args),
+			Results:  part(results),
 			Values:   true,
 		}},
-	}})
+	}
+	for _, err := range []any{errors.New(""), fmt.Errorf("%w", io.EOF)} {
+		p.Dynamics = append(p.Dynamics, plan.Dynamic{Type: typeOf(err), Of: 255, Direct: true, Node: &plan.Node{
+			Kind: plan.Pointer, Size: 8, Elem: &plan.Node{Kind: plan.Struct, Size: 16, Fields: []plan.Field{{Name: map[bool]string{
+				true: "s", false: "msg"}[reflect.TypeOf(err) == reflect.TypeOf(errors.New(""))], Node: text8}}},
+		}})
+	}
+	a := NewAssembler([]*plan.Plan{p})
 	a.SetProcess(testPID, &Process{Resource: &Resource{PID: testPID}})
 	return a
 }
 
-// captured is one value in the form that the kernel programs write.
-func captured(v bpf.Value, content string) []byte {
-	v.Size = uint32(len(content))
-	raw := unsafe.Slice((*byte)(unsafe.Pointer(&v)), unsafe.Sizeof(v))
-	text := append([]byte(content), make([]byte, (8-len(content)%8)%8)...)
-	return append(append([]byte(nil), raw...), text...)
+// typeOf is the address of a value's type (runtime.eface).
+func typeOf(v any) uint64 { return uint64(*(*uintptr)(unsafe.Pointer(&v))) }
+
+// Nodes for tests: strings have 8 bytes at most, slices 3 elements.
+var (
+	int64s  = &plan.Node{Kind: plan.Int, Size: 8}
+	uint64s = &plan.Node{Kind: plan.Uint, Size: 8}
+	text8   = &plan.Node{Kind: plan.String, Size: 16, Limit: 8}
+	bytes8  = &plan.Node{Kind: plan.Bytes, Size: 24, Limit: 8}
+	failure = &plan.Node{Kind: plan.Error, Size: 16, Of: 255}
+)
+
+func number8(kind plan.Kind, size uint32) *plan.Node { return &plan.Node{Kind: kind, Size: size} }
+
+// chunk is a piece of memory as the kernel programs send it.
+func chunk(status uint8, memory []byte) []byte {
+	c := bpf.Chunk{Size: uint16(len(memory)), Good: uint16(len(memory)), Status: status}
+	raw := append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(&c)), unsafe.Sizeof(c))...)
+	raw = append(raw, memory...)
+	return append(raw, make([]byte, (8-len(memory)%8)%8)...)
+}
+
+// words is memory with these words in it.
+func words(list ...uint64) []byte {
+	var memory []byte
+	for _, w := range list {
+		memory = binary.NativeEndian.AppendUint64(memory, w)
+	}
+	return memory
 }
 
 // record is a call with values that starts at 1 µs and ends at 3.
@@ -73,61 +113,106 @@ func record(args []byte, results []byte) *bpf.Record {
 			Kind: bpf.EventCall, Reason: bpf.EndReturn,
 			Args: uint16(len(args)), Results: uint16(len(results)),
 		},
-		Values: append(args, results...),
+		Values: append(append([]byte(nil), args...), results...),
 	}
 }
 
 func TestValues(t *testing.T) {
 	constant := "a constant of the executable"
+	address := uint64(uintptr(unsafe.Pointer(unsafe.StringData(constant))))
 	inMemory := uint64(uintptr(unsafe.Pointer(unsafe.StringData(strings.Clone("heap")))))
+	const heap = 0xc000012345
+	str := func(addr, length uint64, status uint8, content string) []byte {
+		return append(chunk(0, words(addr, length)), chunk(status, []byte(content))...)
+	}
+	slice := func(length uint64, status uint8, content []byte) []byte {
+		return append(chunk(0, words(heap, length, length)), chunk(status, content)...)
+	}
+	pair := &plan.Node{Kind: plan.Struct, Size: 16, Fields: []plan.Field{
+		{Name: "a", Node: int64s}, {Name: "b", Offset: 8, Node: &plan.Node{Kind: plan.Redacted, Size: 8}},
+	}}
 	tests := []struct {
-		name    string
-		capture plan.Capture
-		value   bpf.Value
-		content string
-		want    Value
+		name   string
+		node   *plan.Node
+		chunks []byte
+		want   Value
 	}{
-		{"int8", plan.Capture{Kind: plan.CaptureInt, Size: 1}, bpf.Value{Word: 0xabcd80}, "", Value{Value: int64(-128)}},
-		{"int32", plan.Capture{Kind: plan.CaptureInt, Size: 4}, bpf.Value{Word: 0xffffffff_fffffffe}, "", Value{Value: int64(-2)}},
-		{"int64", plan.Capture{Kind: plan.CaptureInt, Size: 8}, bpf.Value{Word: 1 << 63}, "", Value{Value: int64(math.MinInt64)}},
-		{"uint8", plan.Capture{Kind: plan.CaptureUint, Size: 1}, bpf.Value{Word: 0xabcdff}, "", Value{Value: int64(255)}},
-		{"uint64", plan.Capture{Kind: plan.CaptureUint, Size: 8}, bpf.Value{Word: math.MaxUint64}, "", Value{Value: uint64(math.MaxUint64)}},
-		{"the largest int64", plan.Capture{Kind: plan.CaptureUint, Size: 8}, bpf.Value{Word: math.MaxInt64}, "", Value{Value: int64(math.MaxInt64)}},
-		{"true", plan.Capture{Kind: plan.CaptureBool, Size: 1}, bpf.Value{Word: 0xff01}, "", Value{Value: true}},
-		{"false", plan.Capture{Kind: plan.CaptureBool, Size: 1}, bpf.Value{Word: 0xff00}, "", Value{Value: false}},
-		{"pointer", plan.Capture{Kind: plan.CapturePointer, Size: 8}, bpf.Value{Word: 0xc000012345}, "", Value{Value: Pointer(0xc000012345)}},
-		{"empty string", plan.Capture{Kind: plan.CaptureString}, bpf.Value{}, "", Value{Value: ""}},
-		{"whole string", plan.Capture{Kind: plan.CaptureString}, bpf.Value{Word: 3}, "abc", Value{Value: "abc"}},
-		{"long string", plan.Capture{Kind: plan.CaptureString}, bpf.Value{Word: 100}, "12345678", Value{Value: "12345678", Note: "8 of 100 bytes"}},
-		{"cut in a rune", plan.Capture{Kind: plan.CaptureString}, bpf.Value{Word: 9}, "12345€"[:7], Value{Value: "12345", Note: "5 of 9 bytes"}},
-		{"cut behind a rune", plan.Capture{Kind: plan.CaptureString}, bpf.Value{Word: 9}, "12345€", Value{Value: "12345€", Note: "8 of 9 bytes"}},
-		{"cut in four bytes", plan.Capture{Kind: plan.CaptureString}, bpf.Value{Word: 9}, "1234😀"[:7], Value{Value: "1234", Note: "4 of 9 bytes"}},
-		{"not UTF-8", plan.Capture{Kind: plan.CaptureString}, bpf.Value{Word: 3}, "a\xffb", Value{Value: "a\uFFFDb"}},
-		{"not UTF-8 where it is cut", plan.Capture{Kind: plan.CaptureString}, bpf.Value{Word: 9}, "\x80\x80\x80\x80", Value{Value: "\uFFFD", Note: "4 of 9 bytes"}},
+		{"int8", number8(plan.Int, 1), chunk(0, words(0xabcd80)), Value{Value: int64(-128)}},
+		{"int32", number8(plan.Int, 4), chunk(0, words(0xffffffff_fffffffe)), Value{Value: int64(-2)}},
+		{"int64", int64s, chunk(0, words(1<<63)), Value{Value: int64(math.MinInt64)}},
+		{"uint8", number8(plan.Uint, 1), chunk(0, words(0xabcdff)), Value{Value: int64(255)}},
+		{"uint64", uint64s, chunk(0, words(math.MaxUint64)), Value{Value: uint64(math.MaxUint64)}},
+		{"the largest int64", uint64s, chunk(0, words(math.MaxInt64)), Value{Value: int64(math.MaxInt64)}},
+		{"true", number8(plan.Bool, 1), chunk(0, words(0xff01)), Value{Value: true}},
+		{"false", number8(plan.Bool, 1), chunk(0, words(0xff00)), Value{Value: false}},
+		{"float64", number8(plan.Float, 8), chunk(0, words(math.Float64bits(-2.5))), Value{Value: -2.5}},
+		{"float32", number8(plan.Float, 4), chunk(0, words(uint64(math.Float32bits(0.5)))), Value{Value: 0.5}},
+		{"complex", number8(plan.Complex, 16), chunk(0, words(math.Float64bits(1), math.Float64bits(-2))), Value{Value: "(1-2i)"}},
+		{"duration", number8(plan.Duration, 8), chunk(0, words(1500000000)), Value{Value: "1.5s"}},
+		{"time with a monotonic clock", number8(plan.Time, 24), chunk(0, words(1<<63|4398046511<<30|5, 1, 2)), Value{Value: "2024-05-15T07:35:11.000000005Z"}},
+		{"zero time", number8(plan.Time, 24), chunk(0, words(0, 0, 0)), Value{Value: "0001-01-01T00:00:00Z"}},
+		{"address", number8(plan.Address, 8), chunk(0, words(heap)), Value{Value: Pointer(heap)}},
+		{"nil", number8(plan.Address, 8), chunk(0, words(0)), Value{Note: "nil"}},
+		{"empty string", text8, chunk(0, words(0, 0)), Value{Value: ""}},
+		{"whole string", text8, str(heap, 3, 0, "abc"), Value{Value: "abc"}},
+		{"long string", text8, str(heap, 100, 0, "12345678"), Value{Value: "12345678", Note: "8 of 100 bytes"}},
+		{"cut in a rune", text8, str(heap, 9, 0, "12345€"[:7]), Value{Value: "12345", Note: "5 of 9 bytes"}},
+		{"cut behind a rune", text8, str(heap, 9, 0, "12345€"), Value{Value: "12345€", Note: "8 of 9 bytes"}},
+		{"cut in four bytes", text8, str(heap, 9, 0, "1234😀"[:7]), Value{Value: "1234", Note: "4 of 9 bytes"}},
+		{"not UTF-8", text8, str(heap, 3, 0, "a\xffb"), Value{Value: "a\uFFFDb"}},
+		{"not UTF-8 where it is cut", text8, str(heap, 9, 0, "\x80\x80\x80\x80"), Value{Value: "\uFFFD", Note: "4 of 9 bytes"}},
+		{"string in a page that was never touched", text8, str(address, uint64(len(constant)), bpf.ChunkFault, ""), Value{Value: "a consta", Note: fmt.Sprintf("8 of %d bytes", len(constant))}},
+		{"short one", text8, str(address, 5, bpf.ChunkFault, ""), Value{Value: "a con"}},
+		{"string in memory that cannot be read", text8, str(inMemory, 4, bpf.ChunkFault, ""), Value{Note: "its memory could not be read"}},
+		{"length of no string", text8, str(heap, 1<<60, bpf.ChunkInvalid, ""), Value{Note: "its length is not that of a Go value"}},
+		{"string without a chunk", text8, chunk(0, words(heap, 3)), Value{Note: "no room left in the event"}},
+		{"unknown status", text8, str(heap, 3, 99, ""), Value{Note: "unknown status 99"}},
+		{"root that could not be read", int64s, chunk(bpf.ChunkFault, words(0)), Value{Note: "its memory could not be read"}},
+		{"root that is short", int64s, chunk(0, words()), Value{Note: "its memory could not be read"}},
+		{"bytes", bytes8, slice(4, 0, []byte("text")), Value{Value: "text"}},
+		{"binary", bytes8, slice(3, 0, []byte{0, 1, 254}), Value{Value: "0x0001fe"}},
+		{"long bytes", bytes8, slice(1000, 0, []byte("12345678")), Value{Value: "12345678", Note: "8 of 1000 bytes"}},
+		{"nil bytes", bytes8, chunk(0, words(0, 0, 0)), Value{Note: "nil"}},
+		{"empty bytes", bytes8, chunk(0, words(heap, 0, 8)), Value{Value: ""}},
 		{
-			"string in a page that was never touched", plan.Capture{Kind: plan.CaptureString},
-			bpf.Value{Status: bpf.ValueFault, Word: uint64(len(constant)), Addr: uint64(uintptr(unsafe.Pointer(unsafe.StringData(constant))))}, "",
-			Value{Value: "a consta", Note: fmt.Sprintf("8 of %d bytes", len(constant))},
+			"slice", &plan.Node{Kind: plan.Slice, Size: 24, Limit: 3, Elem: int64s}, slice(5, 0, words(1, 2, 3)),
+			Value{Value: []int64{1, 2, 3}, Note: "3 of 5"},
 		},
 		{
-			"short one", plan.Capture{Kind: plan.CaptureString},
-			bpf.Value{Status: bpf.ValueFault, Word: 5, Addr: uint64(uintptr(unsafe.Pointer(unsafe.StringData(constant))))}, "",
-			Value{Value: "a con"},
+			"slice of large numbers", &plan.Node{Kind: plan.Slice, Size: 24, Limit: 3, Elem: uint64s}, slice(2, 0, words(1, 1<<63)),
+			Value{Value: []string{"1", "9223372036854775808"}},
 		},
 		{
-			"string in memory that cannot be read", plan.Capture{Kind: plan.CaptureString},
-			bpf.Value{Status: bpf.ValueFault, Word: 4, Addr: inMemory}, "",
-			Value{Note: "its memory could not be read"},
+			"slice of strings, one cut", &plan.Node{Kind: plan.Slice, Size: 24, Limit: 3, Elem: text8},
+			append(append(slice(2, 0, words(heap, 1, heap, 9)), chunk(0, []byte("a"))...), chunk(0, []byte("12345678"))...),
+			Value{Value: List{{Name: "[0]", Value: "a"}, {Name: "[1]", Value: "12345678", Note: "8 of 9 bytes"}}},
 		},
-		{"length of no string", plan.Capture{Kind: plan.CaptureString}, bpf.Value{Status: bpf.ValueInvalid, Word: 1 << 60}, "", Value{Note: "its length is not that of a Go value"}},
-		{"no room", plan.Capture{Kind: plan.CaptureString}, bpf.Value{Status: bpf.ValueNoRoom}, "", Value{Note: "no room left in the event"}},
-		{"unreadable int", plan.Capture{Kind: plan.CaptureInt, Size: 8}, bpf.Value{Status: bpf.ValueFault}, "", Value{Note: "its memory could not be read"}},
-		{"unknown status", plan.Capture{Kind: plan.CaptureInt, Size: 8}, bpf.Value{Status: 99}, "", Value{Note: "unknown status 99"}},
+		{
+			"slice of structs", &plan.Node{Kind: plan.Slice, Size: 24, Limit: 3, Elem: pair}, slice(1, 0, words(7, 0)),
+			Value{Value: List{{Name: "[0]", Value: Struct{{Name: "a", Value: int64(7)}, {Name: "b", Note: "redacted"}}}}},
+		},
+		{
+			"pointer too deep", &plan.Node{Kind: plan.Pointer, Size: 8, Elem: &plan.Node{Kind: plan.Struct, Size: 24, Fields: []plan.Field{
+				{Name: "n", Node: int64s}, {Name: "s", Offset: 8, Node: text8},
+			}}}, append(chunk(0, words(heap)), chunk(bpf.ChunkDeep, words(7, heap, 2))...),
+			Value{Value: Struct{{Name: "n", Value: int64(7)}, {Name: "s", Note: "too far behind other pointers"}}},
+		},
+		{
+			"interface of an unknown type", &plan.Node{Kind: plan.Interface, Size: 16, Empty: true},
+			append(chunk(0, words(typeOf(1), heap)), chunk(bpf.ChunkType, words(typeOf(1)))...),
+			Value{Value: Dynamic{Type: "int", Value: Value{Note: "a value of a type that was not expected"}}},
+		},
+		{"nil interface", &plan.Node{Kind: plan.Interface, Size: 16, Empty: true}, chunk(0, words(0, 0)), Value{Note: "nil"}},
+		{"channel", number8(plan.Chan, 8), append(chunk(0, words(heap)), chunk(0, words(2, 5))...), Value{Value: Struct{{Name: "len", Value: int64(2)}, {Name: "cap", Value: int64(5)}}}},
+		{
+			"function", number8(plan.Func, 8), append(chunk(0, words(heap)), chunk(0, words(uint64(reflect.ValueOf(TestValues).Pointer())))...),
+			Value{Value: "github.com/uspan/uspan/instrument/span.TestValues"},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			test.capture.Name, test.want.Name = "x", "x"
-			s := newTestAssembler(t, []plan.Capture{test.capture}, nil).Span(record(captured(test.value, test.content), nil))
+			test.want.Name = "x"
+			s := newTestAssembler(t, []plan.Capture{{Name: "x", Node: test.node}}, nil).Span(record(test.chunks, nil))
 			if diff := cmp.Diff([]Value{test.want}, s.Args); diff != "" {
 				t.Error(diff)
 			}
@@ -137,6 +222,8 @@ func TestValues(t *testing.T) {
 				unavailable = []string{"arg.x: " + test.want.Note}
 			case test.want.Note != "":
 				truncated = []string{"arg.x: " + test.want.Note}
+			default:
+				return
 			}
 			if diff := cmp.Diff([][]string{unavailable, truncated}, [][]string{s.Unavailable, s.Truncated}); diff != "" {
 				t.Error(diff)
@@ -145,22 +232,23 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// ofError is an error of this process as the kernel programs capture it: the
-// address of its type, and the string that its data begins with.
-func ofError(err error) (bpf.Value, string) {
+// ofError is an error of this process as the kernel programs capture it: its two
+// words, and the chunks that they lead to.
+func ofError(err error) (root []uint64, chunks []byte) {
 	if err == nil {
-		return bpf.Value{}, ""
+		return []uint64{0, 0}, nil
 	}
 	// An interface is an itab, whose second word is the type, and data
 	// (runtime.iface, internal/abi.ITab).
-	words := *(*[2]unsafe.Pointer)(unsafe.Pointer(&err))
-	v := bpf.Value{
-		Word: uint64(*(*uintptr)(unsafe.Add(words[0], 8))),
-		Addr: uint64(uintptr(words[1])),
+	table := *(*[2]unsafe.Pointer)(unsafe.Pointer(&err))
+	typ := uint64(*(*uintptr)(unsafe.Add(table[0], 8)))
+	root = []uint64{uint64(uintptr(table[0])), uint64(uintptr(table[1]))}
+	if errors.As(err, new(*fs.PathError)) {
+		return root, chunk(bpf.ChunkType, words(typ))
 	}
-	message := *(*string)(words[1])
-	header := binary.NativeEndian.AppendUint64(nil, uint64(len(message)))
-	return v, string(header) + message[:min(len(message), 8)]
+	message := *(*string)(table[1])
+	chunks = append(chunk(0, words(typ)), chunk(0, words(uint64(uintptr(unsafe.Pointer(unsafe.StringData(message)))), uint64(len(message))))...)
+	return root, append(chunks, chunk(0, []byte(message[:min(len(message), 8)]))...)
 }
 
 func TestErrors(t *testing.T) {
@@ -171,24 +259,23 @@ func TestErrors(t *testing.T) {
 		note   string
 	}{
 		{"nil", nil, nil, ""},
-		{"of package errors", errors.New("no stock"), &Error{"*errors.errorString", "no stock"}, ""},
-		{"long", errors.New("out of stock"), &Error{"*errors.errorString", "out of s"}, "8 of 12 bytes"},
-		{"wrapped", fmt.Errorf("%w", errors.New("x")), &Error{"*fmt.wrapError", "x"}, ""},
-		{"of a type whose first field is not the message", &fs.PathError{Op: "open", Path: "/", Err: fs.ErrExist}, &Error{"*fs.PathError", ""}, ""},
+		{"of package errors", errors.New("no stock"), &Error{Type: "*errors.errorString", Message: "no stock"}, ""},
+		{"long", errors.New("out of stock"), &Error{Type: "*errors.errorString", Message: "out of s"}, "8 of 12 bytes"},
+		{"wrapped", fmt.Errorf("%w", errors.New("x")), &Error{Type: "*fmt.wrapError", Message: "x"}, ""},
+		{
+			"of a type that is not expected", &fs.PathError{Op: "open", Path: "/", Err: fs.ErrExist},
+			&Error{Type: "*fs.PathError", Value: Value{Note: "a value of a type that was not expected"}}, "",
+		},
 		{"io.EOF", io.EOF, nil, ""},
-		{"a wrapped io.EOF", fmt.Errorf("read: %w", io.EOF), &Error{"*fmt.wrapError", "read: EO"}, "8 of 9 bytes"},
+		{"a wrapped io.EOF", fmt.Errorf("read: %w", io.EOF), &Error{Type: "*fmt.wrapError", Message: "read: EO"}, "8 of 9 bytes"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			a := newTestAssembler(t, nil, []plan.Capture{
-				{Name: "first", Kind: plan.CaptureError},
-				{Name: "err", Kind: plan.CaptureError},
-			})
+			a := newTestAssembler(t, nil, []plan.Capture{{Name: "first", Node: failure}, {Name: "err", Node: failure}})
 			// Only the last result says that a call failed.
-			other, otherText := ofError(errors.New("other"))
-			value, text := ofError(test.err)
-			value.Capture = 1
-			s := a.Span(record(nil, append(captured(other, otherText), captured(value, text)...)))
+			root, chunks := ofError(errors.New("other"))
+			last, more := ofError(test.err)
+			s := a.Span(record(nil, append(append(chunk(0, words(append(root, last...)...)), chunks...), more...)))
 			if diff := cmp.Diff(test.failed, s.Error); diff != "" {
 				t.Error(diff)
 			}
@@ -201,14 +288,14 @@ func TestErrors(t *testing.T) {
 
 // What is not in an event is said, with the reason.
 func TestMissingValues(t *testing.T) {
-	args := []plan.Capture{
-		{Name: "ratio", Unavailable: "float in a register"},
-		{Name: "password", Redacted: true},
-		{Name: "n", Kind: plan.CaptureInt, Size: 8},
+	args := func() []plan.Capture {
+		return []plan.Capture{
+			{Name: "ratio", Node: &plan.Node{Kind: plan.None, Reason: "float in a register"}},
+			{Name: "password", Node: &plan.Node{Kind: plan.Redacted}},
+			{Name: "n", Node: int64s},
+		}
 	}
-	results := []plan.Capture{{Name: "0", Kind: plan.CaptureInt, Size: 8}}
-	one := captured(bpf.Value{Word: 1}, "")
-	two := captured(bpf.Value{Word: 2, Capture: 1}, "")
+	one, two := chunk(0, words(1)), chunk(0, words(2))
 	tests := []struct {
 		name        string
 		change      func(*bpf.Record)
@@ -224,9 +311,9 @@ func TestMissingValues(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			r := record(append([]byte(nil), one...), two)
+			r := record(one, two)
 			test.change(r)
-			s := newTestAssembler(t, args, results).Span(r)
+			s := newTestAssembler(t, args(), []plan.Capture{{Name: "0", Node: int64s}}).Span(r)
 			want := append([]string{"arg.ratio: float in a register"}, test.unavailable...)
 			if diff := cmp.Diff(want, s.Unavailable); diff != "" {
 				t.Error(diff)
@@ -239,4 +326,51 @@ func TestMissingValues(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzDecode decodes whatever bytes by nodes of all kinds: nothing is read out of
+// bounds, nothing hangs.
+func FuzzDecode(f *testing.F) {
+	group := &plan.Group{Size: 136, Swiss: true, Keys: 8, KeyStride: 16, Elems: 16, ElemStride: 16, Key: int64s, Elem: int64s}
+	bucket := &plan.Group{Size: 272, Keys: 8, KeyStride: 16, Elems: 136, ElemStride: 16, Key: text8, Elem: text8}
+	swiss := &plan.MapLayout{Size: 48, Swiss: true, Dir: 16, DirLen: 24, TableSize: 32, Groups: 16, Group: group, Limit: 4, Entries: 16}
+	old := &plan.MapLayout{Size: 48, Buckets: 16, Old: 24, Log2: 9, Group: bucket, Limit: 3, Entries: 16}
+	structure := &plan.Node{Kind: plan.Struct, Size: 40, Fields: []plan.Field{
+		{Name: "s", Node: text8}, {Name: "i", Offset: 16, Node: &plan.Node{Kind: plan.Interface, Size: 16, Empty: true}},
+		{Name: "m", Offset: 32, Node: &plan.Node{Kind: plan.Map, Size: 8, Map: old}},
+	}}
+	captures := []plan.Capture{
+		{Name: "a", Node: text8},
+		{Name: "b", Node: &plan.Node{Kind: plan.Slice, Size: 24, Limit: 3, Elem: structure}},
+		{Name: "c", Node: &plan.Node{Kind: plan.Map, Size: 8, Map: swiss}},
+		{Name: "d", Node: &plan.Node{Kind: plan.Pointer, Size: 8, Elem: structure}},
+		{Name: "e", Node: &plan.Node{Kind: plan.Array, Size: 48, Count: 2, Limit: 2, Elem: bytes8}},
+		{Name: "f", Node: failure},
+		{Name: "g", Node: number8(plan.Func, 8)},
+		{Name: "h", Node: number8(plan.Time, 24)},
+	}
+	path, err := os.Executable()
+	if err != nil {
+		f.Fatal(err)
+	}
+	file, err := gobin.Open(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	part := plan.Part{Captures: captures, Size: 200}
+	for i := range captures {
+		captures[i].Offset = uint32(i * 24)
+	}
+	a := NewAssembler([]*plan.Plan{{File: file, Functions: []plan.Function{{Args: part, Values: true}}}})
+	a.SetProcess(testPID, &Process{Resource: &Resource{PID: testPID}})
+	root := chunk(0, bytes.Repeat(words(0xc000000000, 3, 8), 9)[:200])
+	f.Add(root)
+	f.Add(append(append(root, chunk(0, []byte("abc"))...), chunk(0, make([]byte, 120))...))
+	f.Add(append(root, chunk(bpf.ChunkFault, nil)...))
+	f.Fuzz(func(t *testing.T, values []byte) {
+		if len(values) > math.MaxUint16 {
+			return
+		}
+		a.Span(record(values, nil)).Attributes()
+	})
 }

@@ -52,21 +52,39 @@ type Span struct {
 // Duration is End minus Start by the monotonic clock.
 func (s *Span) Duration() time.Duration { return s.End.Sub(s.Start) }
 
-// A Value is one captured argument or result.
+// A Value is one captured argument or result, or a part of one.
 type Value struct {
-	// Name is the name in the source, or the index where it has none.
+	// Name is the name in the source, or the index where it has none. Entries of
+	// a Map and elements of a List are called as Go selects them: `["key"]`, `[3]`.
 	Name string
-	// Value is an int64, a uint64 (only above the int64 range), a bool, a
-	// string, a Pointer, an *Error, or nil for one that was not captured.
-	// A nil error is an (*Error)(nil).
+	// Value is an int64, a uint64 (only above the int64 range), a float64, a bool,
+	// a string, a slice of one of them, a Pointer, a Struct, a List, a Map, a
+	// Dynamic, an *Error, or nil for one that was not captured. A nil error is an
+	// (*Error)(nil).
 	Value any
 	// Note is why there is no Value, or what is missing of it ("float in a
-	// register", "redacted", "128 of 4096 bytes").
+	// register", "redacted", "nil", "128 of 4096 bytes").
 	Note string
 }
 
 // A Pointer is an address in the target, written in hexadecimal.
 type Pointer uint64
+
+// A Struct has the fields of a struct, or what a channel consists of.
+type Struct []Value
+
+// A List has the elements of a slice or an array that are no scalars.
+type List []Value
+
+// A Map has entries of a map, in the order of their keys.
+type Map []Value
+
+// A Dynamic is what an interface holds. The Name of its Value is empty.
+type Dynamic struct {
+	// Type is the dynamic type, such as "*http.Request".
+	Type string
+	Value
+}
 
 // An Error is a captured non-nil error.
 type Error struct {
@@ -74,6 +92,8 @@ type Error struct {
 	Type string
 	// Message is empty where it could not be had without calling the target.
 	Message string
+	// Value is what the error consists of, where the message is not known.
+	Value Value
 }
 
 // Incomplete is why the end of a span is not a return.
@@ -107,8 +127,8 @@ type Resource struct {
 	Executable string
 }
 
-// An Attribute is a key and a value of type int64, float64, bool, string or
-// []string.
+// An Attribute is a key and a value of type int64, float64, bool, string, or a
+// slice of one of them.
 type Attribute struct {
 	Key   string
 	Value any

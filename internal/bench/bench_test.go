@@ -36,12 +36,11 @@ func TestTarget(t *testing.T) {
 	if len(f.Exits) != 1 || f.Exits[0].Kind != gobin.Return {
 		t.Errorf("the exits are not one RET: %+v", f.Exits)
 	}
-	args, results := f.Reads()
-	var kinds []plan.CaptureKind
-	for _, capture := range append(args, results...) {
-		kinds = append(kinds, capture.Kind)
+	var kinds []plan.Kind
+	for _, capture := range append(f.Args.Captures, f.Results.Captures...) {
+		kinds = append(kinds, capture.Node.Kind)
 	}
-	for _, kind := range []plan.CaptureKind{plan.CaptureInt, plan.CaptureString, plan.CaptureError} {
+	for _, kind := range []plan.Kind{plan.Int, plan.String, plan.Error} {
 		if !slices.Contains(kinds, kind) {
 			t.Errorf("no capture of kind %v among %v", kind, kinds)
 		}

@@ -1,0 +1,118 @@
+package plan
+
+// A Kind is how a value is read and shown.
+type Kind uint8
+
+// Kinds of nodes.
+const (
+	None     Kind = iota // not read: Node.Reason says why
+	Redacted             // not read: its name looks like that of a secret
+	Int                  // sign-extended
+	Uint
+	Bool
+	Float
+	Complex
+	Address   // a pointer that is not followed, shown in hexadecimal
+	Pointer   // to Elem
+	String    // Limit bytes
+	Bytes     // a slice of Limit bytes
+	Slice     // of Limit elements Elem
+	Array     // of Count elements Elem, Limit of which are shown
+	ByteArray // of Count bytes, Limit of which are shown
+	Struct    // Fields
+	Map       // Layout
+	Chan      // its length and capacity
+	Func      // its name
+	Interface // the dynamic type, and a value by it
+	Error     // an interface that is an error: the same, shown as its message
+	Time      // a time.Time
+	Duration  // a time.Duration
+	IP        // a net.IP
+)
+
+// A Node says how a value of one type is read and shown, wherever it lies. Nodes
+// are shared and never changed.
+//
+// What a value points to lies in other chunks of memory than itself: Steps says
+// what the kernel programs read of them, and whoever decodes what they read goes
+// the same way. Offsets are from the value's first byte.
+type Node struct {
+	Kind Kind
+	// Type is the Go type as written.
+	Type string
+	// Size is that of the value in its chunk, in bytes.
+	Size uint32
+	// Reason is why there is no value.
+	Reason string
+	// Fields are those of a Struct that are shown; Left says how many more it has.
+	Fields []Field
+	Left   int
+	// Elem is what a Pointer leads to, or an element of a Slice or an Array.
+	Elem *Node
+	// Count is how many elements an Array has, Limit how many elements of a value
+	// are read at most.
+	Count, Limit uint32
+	// Map is the layout of a Map.
+	Map *MapLayout
+	// Of tells apart what is read of the dynamic types of an interface, by how
+	// much of it is to be shown: an index into Plan.Dynamics, with the type.
+	Of uint32
+	// Empty says that an interface has no methods: its first word is the type.
+	Empty bool
+}
+
+// A Field is a field of a struct.
+type Field struct {
+	Name   string
+	Offset uint32
+	Node   *Node
+}
+
+// A MapLayout is where a map has its entries. Offsets are in bytes.
+type MapLayout struct {
+	// Size is that of the header, which begins with the number of entries.
+	Size uint32
+	// Swiss says which of the two implementations it is: that of Go 1.24
+	// (internal/runtime/maps), or the buckets of before (runtime/map.go).
+	Swiss bool
+	// Buckets are the pointers to buckets and to those before growth, Log2 the
+	// binary logarithm of the number of buckets.
+	Buckets, Old, Log2 uint32
+	// Dir is the pointer to a group, or, where the word at DirLen is not zero, to
+	// pointers to tables of TableSize bytes, in which at Groups is a pointer to
+	// groups, and their number less one behind it.
+	Dir, DirLen, TableSize, Groups uint32
+	// Group is a group or a bucket.
+	Group *Group
+	// Limit is how many groups are read at most, Entries how many entries are shown.
+	Limit, Entries uint32
+}
+
+// A Group is eight slots for entries, each with a byte that says whether it is in
+// use: a group of a Swiss map, or a bucket.
+type Group struct {
+	Size    uint32
+	Swiss   bool
+	Control uint32 // the bytes
+	// Keys and Elems are where the first is, Stride what is between two.
+	Keys, KeyStride   uint32
+	Elems, ElemStride uint32
+	Key, Elem         *Node
+}
+
+// Slots is the number of slots of a group (abi.SwissMapGroupSlots, bucketCnt).
+const Slots = 8
+
+// Sizes that every version of Go has on 64-bit architectures.
+const (
+	wordSize      = 8
+	chanSize      = 16 // of a channel as far as it is read: length, capacity
+	timeSize      = 24
+	interfaceSize = 16
+	sliceSize     = 24
+	stringSize    = 16
+	ipSize        = 16 // of an address in a net.IP, at most
+)
+
+// chunkMax bounds what is read in one piece, in bytes.
+const chunkMax = 1024
