@@ -97,6 +97,7 @@ func (t *Trace) start() error {
 		if err := attach.Fits(i.plan); err != nil {
 			return err
 		}
+		i.plan.ReadDynamics()
 		t.plans = append(t.plans, i.plan)
 		i.binary.Release()
 		if i.every {

@@ -218,8 +218,8 @@ func (b *builder) finish() {
 		}
 		b.plan.Functions = append(b.plan.Functions, out)
 	}
-	b.dynamics()
 	b.plan.Steps = b.compiler.steps
+	b.plan.builder = b
 }
 
 // detached is a function that does not keep the names of all others in memory.

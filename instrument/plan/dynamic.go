@@ -14,6 +14,17 @@ const maxDynamics = 1 << 15
 // addresses are the types of package net that are a net.Addr.
 var addresses = map[string]bool{"*net.TCPAddr": true, "*net.UDPAddr": true, "*net.UnixAddr": true, "*net.IPAddr": true}
 
+// ReadDynamics completes a plan that is to be attached: it lays out the types
+// that interfaces may hold, of which there may be thousands. Only the first call
+// does something.
+func (p *Plan) ReadDynamics() {
+	if b := p.builder; b != nil {
+		p.builder = nil
+		b.dynamics()
+		p.Steps = b.compiler.steps
+	}
+}
+
 // dynamics lays out the types that the interfaces among the captures may hold,
 // and those that these hold in turn. Of errors they are the types that have the
 // method; of other interfaces, all.

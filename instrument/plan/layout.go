@@ -116,7 +116,7 @@ func (l *layouter) make(t *gobin.Type, depth int, what where) *Node {
 		if isTime(t) {
 			return &Node{Kind: Time, Size: timeSize}
 		}
-		if depth <= 0 {
+		if depth <= 0 && size > 0 {
 			n := none("a struct below the capture depth")
 			n.Size = size
 			return n
@@ -251,7 +251,7 @@ func (l *layouter) structure(t *gobin.Type, depth int, what where) *Node {
 			offset = register * wordSize
 			register += uint32(integers)
 		}
-		if field.Name == "_" || field.Type != nil && field.Type.Size == 0 {
+		if field.Name == "_" {
 			continue
 		}
 		if len(n.Fields) == maxFields {
@@ -260,6 +260,8 @@ func (l *layouter) structure(t *gobin.Type, depth int, what where) *Node {
 		}
 		f := Field{Name: fieldName(field.Name), Offset: offset}
 		switch {
+		case field.Type == nil:
+			f.Node = none("its type is not known")
 		case secret(field.Name, field.Type, ""):
 			f.Node = &Node{Kind: Redacted, Size: uint32(min(max(field.Type.Size, 0), 1<<31-1))}
 		case field.Embedded && field.Type.Kind == gobin.Struct:

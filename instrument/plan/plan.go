@@ -33,9 +33,11 @@ type Plan struct {
 	// asked for (an executable without DWARF); else empty.
 	Unvalued string
 	// Steps are what programs read, and Dynamics what is read of dynamic types,
-	// ascending by type.
+	// ascending by type; the latter, and their steps, from ReadDynamics on.
 	Steps    []Step
 	Dynamics []Dynamic
+
+	builder *builder // until ReadDynamics
 }
 
 // A Function is one function to trace.

@@ -101,22 +101,21 @@ const (
 func (d *decoder) part(p *plan.Part) []Value {
 	values := make([]Value, 0, len(p.Captures))
 	var root []byte
-	why := d.missing
+	why := "" // the root chunk is missing
 	if p.Reads() {
-		if chunk, bytes, ok := d.next(); ok {
-			root, why = bytes, ""
-			if chunk.Status != bpf.ChunkOK {
-				why = fault
-			}
+		chunk, bytes, ok := d.next()
+		switch root = bytes; {
+		case !ok:
+			why = d.missing
+		case chunk.Status != bpf.ChunkOK:
+			why = fault
 		}
 	}
 	for i := range p.Captures {
 		c := &p.Captures[i]
 		v := Value{Name: c.Name}
 		switch {
-		case c.Node.Kind == plan.Redacted, c.Node.Kind == plan.None:
-			v.Value, v.Note = d.value(c.Node, nil, stream)
-		case why != "":
+		case why != "" && c.Node.Kind != plan.Redacted && c.Node.Kind != plan.None:
 			v.Note = why
 		default:
 			v.Value, v.Note = d.value(c.Node, after(root, c.Offset), stream)
