@@ -49,7 +49,7 @@ func kernelMemory(t *testing.T, s *Session) (sum uint64) {
 	maps := s.objects
 	for _, m := range []*ebpf.Map{
 		maps.Goroutines, maps.Frames, maps.Values, maps.EmptyValues, maps.Processes,
-		maps.Binaries, maps.Functions, maps.Captures, maps.Events,
+		maps.Binaries, maps.Functions, maps.Steps, maps.Dynamics, maps.Events,
 	} {
 		info, err := m.Info()
 		if err != nil {
@@ -115,12 +115,16 @@ func TestMemoryIsOfThePlan(t *testing.T) {
 	most := func(captures int) Memory {
 		large := *p
 		large.Functions = append([]plan.Function{}, p.Functions...)
-		large.Functions[0].Args = make([]plan.Capture, captures)
-		large.Functions[1].Args, large.Functions[1].Results = nil, nil
-		large.Functions[0].Results = nil
-		for i := range large.Functions[0].Args {
-			large.Functions[0].Args[i].Kind = plan.CaptureString
+		for i := range large.Functions {
+			large.Functions[i].Args, large.Functions[i].Results = plan.Part{}, plan.Part{}
 		}
+		large.Dynamics = nil
+		large.Steps = make([]plan.Step, captures)
+		for i := range large.Steps {
+			large.Steps[i] = plan.Step{Op: plan.FollowData, Size: 1, Limit: 128, Whole: true}
+		}
+		large.Functions[0].Args.Size = min(8*uint32(captures), 128)
+		large.Functions[0].Args.Program = plan.Program{Count: uint16(captures)}
 		memory, err := MemoryOf([]*plan.Plan{&large}, Options{})
 		if err != nil {
 			t.Fatal(err)

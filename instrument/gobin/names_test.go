@@ -1,6 +1,9 @@
 package gobin
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
 
 func TestNames(t *testing.T) {
 	for _, test := range []struct{ symbol, name, path string }{
@@ -56,6 +59,31 @@ func TestTakesDictionary(t *testing.T) {
 	} {
 		if got := takesDictionary(symbol); got != want {
 			t.Errorf("%s: %t", symbol, got)
+		}
+	}
+}
+
+// Every function is found by its addresses without the list of all.
+func TestNameAt(t *testing.T) {
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, fn := range f.Functions() {
+		for _, addr := range []uint64{fn.Entry, fn.End - 1} {
+			if name, err := f.NameAt(addr); name != fn.Name || err != nil {
+				t.Fatalf("%#x is in %q, %v; want %q", addr, name, err, fn.Name)
+			}
+		}
+	}
+	for _, addr := range []uint64{0, 1 << 50} {
+		if name, err := f.NameAt(addr); err == nil {
+			t.Errorf("%#x is in %s", addr, name)
 		}
 	}
 }
