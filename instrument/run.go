@@ -25,6 +25,8 @@ type Trace struct {
 	plans   []*plan.Plan
 	session *attach.Session
 	command *target.Process
+	// mapMemory bounds the memory of the BPF maps, in bytes.
+	mapMemory uint64
 
 	assembler *span.Assembler
 	processes map[int]*traced
@@ -115,6 +117,11 @@ func (t *Trace) start() error {
 	if t.session, err = attach.NewSession(t.plans, options); err != nil {
 		return err
 	}
+	memory, err := attach.MemoryOf(t.plans, options)
+	if err != nil {
+		return err
+	}
+	t.mapMemory = memory.Most()
 	t.assembler = span.NewAssembler(t.plans)
 	for n, i := range t.images {
 		for _, p := range i.processes {
@@ -279,6 +286,9 @@ func (t *Trace) describe(i *image) target.Description {
 
 // Command is the process that was started, or nil.
 func (t *Trace) Command() *target.Process { return t.command }
+
+// MapMemory is how many bytes the BPF maps take at most, of uspan's own cgroup.
+func (t *Trace) MapMemory() uint64 { return t.mapMemory }
 
 // FromKernel counts how often the kernel itself (a terminal) sent a signal to uspan.
 func (t *Trace) FromKernel(signal unix.Signal) int { return t.session.KernelSignals(signal) }

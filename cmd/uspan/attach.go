@@ -55,13 +55,13 @@ func runAttach(f *flags, targets []string) error {
 		return err
 	}
 	config.Outputs, config.Live = outputs.sinks(), outputs.live
-	boundMemory()
+	heap := boundHeap()
 	trace, err := instrument.Start(config)
 	if err != nil {
 		return errors.Join(err, outputs.flush(context.Background(), f.flushTimeout))
 	}
 	defer trace.Close()
-	freeMemory()
+	heap.settle(trace.MapMemory())
 	summary, err := trace.Run(ctx)
 	// From here on a signal ends uspan at once.
 	stop()

@@ -8,13 +8,29 @@ import (
 	"github.com/uspan/uspan/instrument/target"
 )
 
-// boundMemory makes the garbage collector work harder before uspan's cgroup
-// runs out of memory. Whoever has set GOMEMLIMIT knows better.
-func boundMemory() {
-	if left, limited := target.MemoryLeft(os.Getpid()); limited && debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(int64(min(left/4*3, math.MaxInt64)))
-	}
+// A heap is uspan's own memory where its cgroup bounds it: the garbage collector
+// works harder then before there is none left. Whoever has set GOMEMLIMIT knows
+// better.
+type heap struct {
+	left    uint64 // of the cgroup, before anything was read
+	bounded bool
 }
 
-// freeMemory gives back what planning took.
-func freeMemory() { debug.FreeOSMemory() }
+// boundHeap leaves a quarter of the memory to what is not Go's.
+func boundHeap() heap {
+	left, limited := target.MemoryLeft(os.Getpid())
+	h := heap{left, limited && debug.SetMemoryLimit(-1) == math.MaxInt64}
+	if h.bounded {
+		debug.SetMemoryLimit(int64(min(left/4*3, math.MaxInt64)))
+	}
+	return h
+}
+
+// settle gives back what planning took, and leaves room for what the BPF maps
+// may come to take, in bytes.
+func (h heap) settle(maps uint64) {
+	if h.bounded {
+		debug.SetMemoryLimit(int64(min(h.left-min(maps, h.left), math.MaxInt64)))
+	}
+	debug.FreeOSMemory()
+}

@@ -55,13 +55,13 @@ func runRun(f *flags, command target.Command) error {
 		command.Stdout = os.Stderr
 	}
 	config.Outputs, config.Live = outputs.sinks(), outputs.live
-	boundMemory()
+	heap := boundHeap()
 	trace, err := instrument.Start(config)
 	if err != nil {
 		return errors.Join(err, outputs.flush(context.Background(), f.flushTimeout))
 	}
 	defer trace.Close()
-	freeMemory()
+	heap.settle(trace.MapMemory())
 	surviveClosedPipes()
 	relay := target.NewRelay(trace.Command(), fromTerminal(trace), func(err error) { f.say(err.Error()) })
 	defer relay.Close()

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/testprog"
+)
+
+// In a cgroup with little memory uspan says at its start what it cannot do, and
+// is never killed.
+func TestLittleMemory(t *testing.T) {
+	kerneltest.Require(t)
+	shop := shop(t)
+	fibonacci := testprog.Build(t, "../../examples/fibonacci", testprog.Options{})
+	for _, test := range []struct {
+		mebibytes int
+		args      []string
+		status    int
+		says      string
+	}{
+		{18, []string{"attach", "--for", "1s", shop}, 1, "reading " + shop + " takes some "},
+		{35, []string{"attach", "--for", "1s", shop}, 1, "of it for BPF maps, and its cgroup has 3"},
+		{64, []string{"attach", "--for", "1s", "--max-open-calls", "262144", shop}, 1, "there is room for --max-open-calls "},
+		{64, []string{"run", "-f", "main.compute", "--", fibonacci, "-n", "1"}, 0, " open calls at any moment\n"},
+	} {
+		status, output := inCgroup(t, test.mebibytes<<20, append([]string{"uspan"}, test.args...))
+		if status != test.status || !strings.Contains(output, test.says) {
+			t.Errorf("%d MiB, uspan %s: status %d, %s", test.mebibytes, strings.Join(test.args, " "), status, output)
+		}
+	}
+}
+
+// inCgroup runs a command in a cgroup with a limit of memory, in bytes. The test
+// is skipped where there can be none.
+func inCgroup(t *testing.T, limit int, args []string) (status int, output string) {
+	t.Helper()
+	for parent, file := range map[string]string{
+		"/sys/fs/cgroup":        "memory.max",
+		"/sys/fs/cgroup/memory": "memory.limit_in_bytes",
+	} {
+		dir, err := os.MkdirTemp(parent, "uspan-test-")
+		if err != nil {
+			continue
+		}
+		defer os.Remove(dir)
+		bound, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY, 0) // which only a cgroup has
+		if err != nil {
+			continue
+		}
+		_, err = fmt.Fprint(bound, limit)
+		if bound.Close(); err != nil {
+			continue
+		}
+		enter := fmt.Sprintf(`echo $$ >%s/cgroup.procs && exec "$@"`, dir)
+		cmd := exec.Command("sh", append([]string{"-c", enter, "sh"}, args...)...)
+		out, _ := cmd.CombinedOutput()
+		return cmd.ProcessState.ExitCode(), string(out)
+	}
+	t.Skip("no memory controller here whose cgroups can be made")
+	return 0, ""
+}
