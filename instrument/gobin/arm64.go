@@ -2,6 +2,7 @@ package gobin
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"golang.org/x/arch/arm64/arm64asm"
 )
@@ -13,8 +14,8 @@ const wordARM64 = 4
 // know. The assembler puts constants that do not fit into an instruction behind
 // the code, or between a branch and its target (addpool and flushpool in
 // cmd/internal/obj/arm64/asm7.go): they are Data, whatever they look like.
-func decodeARM64(code []byte, addr uint64) *Body {
-	body := &Body{Instructions: make([]Instruction, 0, len(code)/wordARM64)}
+func (body *Body) decodeARM64(code []byte, addr uint64) {
+	*body = Body{Instructions: slices.Grow(body.Instructions[:0], len(code)/wordARM64)}
 	d := decoderARM64{entry: addr, end: addr + uint64(len(code))}
 	for ; len(code) > 0; addr += wordARM64 {
 		in, ok := d.next(code, addr)
@@ -33,7 +34,6 @@ func decodeARM64(code []byte, addr uint64) *Body {
 		}
 		body.Instructions = body.Instructions[:last+1]
 	}
-	return body
 }
 
 // A decoderARM64 is what the words of a function up to some place tell of those

@@ -15,6 +15,12 @@ func words(words ...uint32) []byte {
 	return code
 }
 
+func decodeARM64(code []byte, addr uint64) *Body {
+	var body Body
+	body.decodeARM64(code, addr)
+	return &body
+}
+
 func TestInstructionsARM64(t *testing.T) {
 	const addr = 0x93000
 	for _, test := range []struct {

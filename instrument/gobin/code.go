@@ -25,7 +25,7 @@ func (f *File) Decode(fn *Function, body *Body) error {
 		return fmt.Errorf("decode %s: %w", fn.Symbol, err)
 	}
 	if f.Arch == ARM64 {
-		*body = *decodeARM64(code, fn.Entry)
+		body.decodeARM64(code, fn.Entry)
 		return nil
 	}
 	body.decode(code, fn.Entry)
