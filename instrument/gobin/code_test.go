@@ -191,6 +191,6 @@ func TestDecodeStopsAtWhatItDoesNotKnow(t *testing.T) {
 
 func decode(code []byte, addr uint64) *Body {
 	body := &Body{}
-	body.decode(code, addr)
+	body.decodeAMD64(code, addr)
 	return body
 }
