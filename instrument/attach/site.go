@@ -96,10 +96,10 @@ func (a *attaching) attachEach(functions []int, pids []int) (refused map[int]str
 	leave, enter := make(map[int]probes), make(map[int]probes)
 	ends, begins := a.sites(functions, exits), a.sites(functions, entries)
 	for _, pid := range pids {
-		err = errors.Join(
-			a.placeEach(leave, objects.Leave, ends, pid, refused),
-			a.placeEach(enter, objects.Enter, begins, pid, refused))
-		if err != nil {
+		if err = a.placeEach(leave, objects.Leave, ends, pid, refused); err != nil {
+			break
+		}
+		if err = a.placeEach(enter, objects.Enter, begins, pid, refused); err != nil {
 			break
 		}
 	}
