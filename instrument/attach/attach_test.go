@@ -53,7 +53,7 @@ func main() {
 // open plans both functions.
 func open(t *testing.T) (*os.File, *plan.Plan) {
 	t.Helper()
-	return openPlan(t, testprog.Build(t, program, testprog.Options{}), "main.first", "main.second")
+	return openPlan(t, testprog.Copy(t, testprog.Build(t, program, testprog.Options{})), "main.first", "main.second")
 }
 
 func openPlan(t *testing.T, path string, patterns ...string) (*os.File, *plan.Plan) {

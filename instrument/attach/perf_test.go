@@ -142,7 +142,7 @@ const callsPerLine = 8 * 10
 func TestThreadsAndProcesses(t *testing.T) { eachWay(t, testThreadsAndProcesses) }
 
 func testThreadsAndProcesses(t *testing.T, options Options) {
-	path := testprog.Build(t, manyThreads, testprog.Options{})
+	path := testprog.Copy(t, testprog.Build(t, manyThreads, testprog.Options{}))
 	file, p := openPlan(t, path, "main.work")
 	text := func(w *worker) string { return code(t, w.Process.Pid, p) }
 
@@ -201,7 +201,7 @@ func testThreadsAndProcesses(t *testing.T, options Options) {
 // So many processes that each cannot have probes of its own get common ones,
 // and only their calls are told of.
 func TestManyProcesses(t *testing.T) {
-	path := testprog.Build(t, manyThreads, testprog.Options{})
+	path := testprog.Copy(t, testprog.Build(t, manyThreads, testprog.Options{}))
 	kerneltest.Require(t)
 	file, p := openPlan(t, path, "main.work")
 	one, other := startWorker(t, path), startWorker(t, path)
@@ -246,7 +246,7 @@ func code(t *testing.T, pid int, p *plan.Plan) string {
 // More probes than the kernel can be asked for are refused before any is placed,
 // with the limit and the way out.
 func TestTooManyPerfEvents(t *testing.T) {
-	path := testprog.Build(t, program, testprog.Options{})
+	path := testprog.Copy(t, testprog.Build(t, program, testprog.Options{}))
 	kerneltest.Require(t)
 	file, p := openPlan(t, path, "runtime.*")
 	if n := len(p.Functions); n <= maxPerfProbes/2 {
@@ -281,7 +281,7 @@ func TestTooManyPerfEvents(t *testing.T) {
 // Many probes come and go in the time that is said before; with TEST_ALL=1 as
 // many as are allowed.
 func TestManyPerfEvents(t *testing.T) {
-	path := testprog.Build(t, program, testprog.Options{})
+	path := testprog.Copy(t, testprog.Build(t, program, testprog.Options{}))
 	kerneltest.Require(t)
 	file, p := openPlan(t, path, "runtime.*")
 	most := perfBatch + 10 // more than one batch

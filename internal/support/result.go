@@ -53,6 +53,11 @@ func (r *result) with(action string) (names []string) {
 	return names
 }
 
+// failedIn says whether a test of a package failed.
+func (r *result) failedIn(name string) bool {
+	return slices.ContainsFunc(r.with("fail"), func(test string) bool { return strings.HasPrefix(test, name+" ") })
+}
+
 // cells are the tests of the counting program, in order.
 func (r *result) cells() (all []outcome) {
 	for _, name := range slices.Sorted(maps.Keys(r.Tests)) {
@@ -161,8 +166,8 @@ func (r *result) read(events io.Reader) error {
 			if e.Action == "skip" {
 				o.Reason = reason(outputs[name])
 			}
-			// A package is a test only where it failed.
-			if e.Test != "" || e.Action == "fail" {
+			// A package is a test only where it failed and none of its tests did.
+			if e.Test != "" || e.Action == "fail" && !r.failedIn(name) {
 				r.Tests[name] = o
 			}
 		}

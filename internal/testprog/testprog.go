@@ -265,6 +265,21 @@ func cacheDir() string {
 	return filepath.Join(cache, "uspan-test")
 }
 
+// Copy copies an executable, so that a test has it for itself: others may run, and
+// trace, the one in the cache at the same time.
+func Copy(t testing.TB, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("copy a test program: %v", err)
+	}
+	path = filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, data, 0o755); err != nil {
+		t.Fatalf("copy a test program: %v", err)
+	}
+	return path
+}
+
 // note takes note of a program in the file that TESTPROG_LIST names: of those
 // that a test needs in a machine where nothing can be built.
 func note(t testing.TB, path string) {
