@@ -1,12 +1,15 @@
 package target
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // MemoryLeft is MemoryLeft of the process.
@@ -15,21 +18,54 @@ func (p *Process) MemoryLeft() (bytes uint64, limited bool) { return MemoryLeft(
 // MemoryLeft is how many bytes a process's cgroup, and those that it lies in,
 // may still be charged until a limit is reached: the least over all of them.
 // Limited is false where there is no limit, or none that uspan can see: the
-// cgroup must lie below a mount of uspan's own.
+// cgroup must lie below a mount of uspan's own or, for a container beside
+// uspan's, of the process's own.
 //
 // Limits are memory.max and memory.high of version 2 and memory.limit_in_bytes of
 // version 1. Inactive file pages are not counted as used, as the kernel drops
 // them first.
 func MemoryLeft(pid int) (bytes uint64, limited bool) {
-	cgroups, err := os.ReadFile(procPath(pid, "cgroup"))
+	text, err := os.ReadFile(procPath(pid, "cgroup"))
 	if err != nil {
 		return 0, false
 	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return 0, false
+	cgroups := parseCgroups(string(text))
+	for _, view := range []struct{ mounts, root string }{
+		{"/proc/self/mountinfo", ""},
+		{procPath(pid, "mountinfo"), procPath(pid, "root")},
+	} {
+		mounts, err := os.ReadFile(view.mounts)
+		if err != nil {
+			continue
+		}
+		left, limited := memoryLeft(cgroups, parseMounts(string(mounts)), func(path string) ([]byte, error) {
+			return readCgroupFile(view.root + path)
+		})
+		if limited {
+			return left, true
+		}
 	}
-	return memoryLeft(parseCgroups(string(cgroups)), parseMounts(string(mounts)), os.ReadFile)
+	return 0, false
+}
+
+// readCgroupFile reads a file of a cgroup file system, and no other: below the
+// root of another process there may be anything, also what never ends.
+func readCgroupFile(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		return nil, err
+	}
+	if fs.Type != unix.CGROUP_SUPER_MAGIC && fs.Type != unix.CGROUP2_SUPER_MAGIC {
+		return nil, fmt.Errorf("%s is not a file of a cgroup", path)
+	}
+	text := make([]byte, 64<<10)
+	n, err := unix.Read(fd, text)
+	return text[:max(n, 0)], err
 }
 
 // A memoryVersion is how one version of cgroups calls its files
