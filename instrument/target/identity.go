@@ -36,7 +36,7 @@ func (p *Process) identify() identity {
 	who.variables, errs[1] = readVariables(procPath(p.pid, "environ"))
 	who.host, errs[2] = p.hostname()
 	who.container = containerOf(p.pid)
-	who.instance = instanceID(p.pid, p.started)
+	who.instance = p.instanceID(who.pid)
 	who.unread = errors.Join(errs[:]...)
 	return who
 }
@@ -108,7 +108,7 @@ func (p *Process) hostname() (string, error) {
 	}
 	runtime.UnlockOSThread()
 	if err != nil {
-		return "", fmt.Errorf("host name of another UTS namespace: %w", err)
+		return "", fmt.Errorf("host name of another UTS namespace: %w (CAP_SYS_ADMIN allows it)", err)
 	}
 	return name, nil
 }
@@ -118,14 +118,17 @@ func (p *Process) hostname() (string, error) {
 // 4d63009a-8d0f-11ee-aad7-4c796ed8e320.
 const instanceSpace = "\x4d\x63\x00\x9a\x8d\x0f\x11\xee\xaa\xd7\x4c\x79\x6e\xd8\xe3\x20"
 
-// instanceID is a UUID of version 5 that two runs of uspan find alike for the
-// same process, and that no other process of any boot has.
-func instanceID(pid int, started uint64) string {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
+// instanceID is a UUID of version 5 that two runs of uspan, in whatever PID
+// namespaces, find alike for the same process, and that no other process of any
+// boot has. Inner is the process id in the process's own namespace. Empty where
+// that is not known.
+func (p *Process) instanceID(inner int) string {
+	boot, bootErr := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	namespace, nsErr := os.Readlink(procPath(p.pid, "ns/pid"))
+	if bootErr != nil || nsErr != nil || inner == 0 {
 		return ""
 	}
-	return uuid5(fmt.Sprintf("%s/%d/%d", strings.TrimSpace(string(boot)), pid, started))
+	return uuid5(fmt.Sprintf("%s/%s/%d/%d", strings.TrimSpace(string(boot)), namespace, inner, p.started))
 }
 
 // uuid5 is the name-based UUID of RFC 9562, section 5.5.

@@ -37,23 +37,16 @@ func (p *Process) Resource(d Description) (*span.Resource, error) {
 
 // An Ended is what may be known of a process that ended before it was opened.
 type Ended struct {
-	// PID is the process id as uspan sees it; Inner the one in the process's
-	// own PID namespace, or 0 where that is not known.
-	PID, Inner int
-	// StartTime is as Process has it, or 0 where it is not known.
-	StartTime uint64
+	// PID is the process id as uspan sees it.
+	PID int
 	// ExePath is the name of the executable.
 	ExePath string
 }
 
 // Resource is like Process's, without what only the living process could tell:
-// its environment, host name and container.
+// its environment, host name, container and id in its own namespace.
 func (e Ended) Resource(d Description) *span.Resource {
-	who := identity{pid: e.Inner}
-	if e.StartTime != 0 {
-		who.instance = instanceID(e.PID, e.StartTime)
-	}
-	r, _ := describe(e.PID, e.ExePath, who, d)
+	r, _ := describe(e.PID, e.ExePath, identity{}, d)
 	return r
 }
 
