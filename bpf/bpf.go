@@ -6,6 +6,7 @@ package bpf
 import "github.com/cilium/ebpf"
 
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type chunk -type root -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type condition -type event_flags -type cookie_flags -type values_layout uspan uspan.bpf.c
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" self self.bpf.c
 
 // The structs of event.h, which the kernel programs send, and of maps.h, which
 // uspan and the kernel programs share.
@@ -32,6 +33,8 @@ type (
 	Goroutine = uspanGoroutine
 	// GoroutineKey identifies a Goroutine.
 	GoroutineKey = uspanGoroutineKey
+	// Process is a target.
+	Process = uspanProcess
 	// Frame is an open call.
 	Frame = uspanFrame
 	// FrameKey identifies a Frame.
@@ -98,6 +101,12 @@ const (
 
 // Objects are the programs, maps and variables once they are loaded.
 type Objects = uspanObjects
+
+// SelfObjects are the programs and variables by which uspan asks about itself.
+type SelfObjects = selfObjects
+
+// SelfSpec are the programs of SelfObjects as they were compiled.
+func SelfSpec() (*ebpf.CollectionSpec, error) { return loadSelf() }
 
 // Spec is the kernel side as it was compiled: nothing is loaded, and the
 // caller may change it.

@@ -17,7 +17,14 @@ const volatile __u32 values_bytes = 0;
 /* Bytes in the ring that wake its reader up. */
 const volatile __u32 wakeup_bytes = 0;
 
-/* The process whose signals are looked at: uspan itself. */
+/*
+ * The PID namespace that uspan is in, by its kernel address and its level; 0: the
+ * initial one. Process and thread ids are those of this namespace.
+ */
+const volatile __u64 pid_namespace = 0;
+const volatile __u32 pid_level = 0;
+
+/* The process whose signals are looked at: uspan itself, in the initial namespace. */
 const volatile __u32 self_tgid = 0;
 
 struct counters counted = {};

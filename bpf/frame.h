@@ -106,6 +106,12 @@ static __always_inline bool unwind(struct goroutine *goroutine, struct hit *hit,
 	return false;
 }
 
+/* Whether a goroutine is the one of a hit: a g serves others when one has ended. */
+static __always_inline bool is_of(struct goroutine *goroutine, struct hit *hit)
+{
+	return goroutine->goid == hit->goid && goroutine->process == hit->process;
+}
+
 /* A call begins. */
 static __always_inline void push_frame(struct hit *hit, struct registers *r)
 {
@@ -115,7 +121,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	struct frame frame = {};
 	struct values *entry = NULL;
 
-	if (goroutine && goroutine->goid != hit->goid) {
+	if (goroutine && !is_of(goroutine, hit)) {
 		/* the g belongs to another goroutine by now */
 		unwind(goroutine, hit, 0);
 		bpf_map_delete_elem(&goroutines, &key);
@@ -125,7 +131,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 		if (goroutine->depth >= hit->depth && !unwind(goroutine, hit, hit->depth))
 			goroutine->context.span = 0; /* a parent that is not known is none */
 	} else {
-		struct goroutine fresh = {.goid = hit->goid};
+		struct goroutine fresh = {.goid = hit->goid, .process = hit->process};
 
 		if (bpf_map_update_elem(&goroutines, &key, &fresh, BPF_ANY)) {
 			count(&counted.goroutines_full);
@@ -201,7 +207,7 @@ static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 		count(&counted.unpaired);
 		return;
 	}
-	if (goroutine->goid != hit->goid) {
+	if (!is_of(goroutine, hit)) {
 		unwind(goroutine, hit, 0);
 		goto unpaired;
 	}

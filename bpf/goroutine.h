@@ -17,10 +17,47 @@ struct hit {
 	__u64 depth;
 	__u32 tgid;
 	__u32 tid;
+	__u32 process; /* its number */
+	__u32 pad;
 };
 
 #define STACK_HI_OFFSET 8      /* of runtime.g.stack.hi, in every Go version */
 #define STACK_MAX (1ULL << 32) /* the runtime's own limit is 1 GB */
+
+/* A process's or thread's id in uspan's PID namespace; 0: it is not in it. */
+static __always_inline __u32 id_of(struct pid *pid)
+{
+	struct upid *name = name_at(pid, pid_level);
+	struct pid_namespace *ns;
+	int id;
+
+	if (pid->level < pid_level || bpf_probe_read_kernel(&ns, sizeof(ns), &name->ns) ||
+	    (__u64)ns != pid_namespace || bpf_probe_read_kernel(&id, sizeof(id), &name->nr))
+		return 0;
+	return id;
+}
+
+/*
+ * Fills in the ids of the process and the thread. False: uspan cannot see them.
+ * bpf_get_ns_current_pid_tgid would do for processes of this very namespace, but
+ * not for those of the namespaces below it.
+ */
+static __always_inline bool identify(struct hit *hit)
+{
+	struct task_struct *task;
+	__u64 pid_tgid;
+
+	if (!pid_namespace) {
+		pid_tgid = bpf_get_current_pid_tgid();
+		hit->tgid = pid_tgid >> 32;
+		hit->tid = (__u32)pid_tgid;
+		return true;
+	}
+	task = bpf_get_current_task_btf();
+	hit->tgid = id_of(task->signal->pids[PIDTYPE_TGID]);
+	hit->tid = id_of(task->thread_pid);
+	return hit->tgid && hit->tid;
+}
 
 /* Tells uspan of a process that it may not know. */
 static __always_inline void tell_process(struct hit *hit)
@@ -40,20 +77,34 @@ static __always_inline void tell_process(struct hit *hit)
 	bpf_ringbuf_submit(event, BPF_RB_FORCE_WAKEUP);
 }
 
-/* Whether the process is a target. */
-static __always_inline bool is_target(struct hit *hit, struct binary *binary)
+/*
+ * Whether the process is a target: one that uspan has named, or any of an
+ * executable that is traced in every process. One that is known by another
+ * executable has executed this one since.
+ */
+static __always_inline bool is_target(struct hit *hit, __u32 index, struct binary *binary)
 {
-	__u32 one = 1;
+	struct process *known = bpf_map_lookup_elem(&processes, &hit->tgid);
+	struct process fresh = {.binary = index};
 
-	if (bpf_map_lookup_elem(&processes, &hit->tgid))
+	if (known && known->binary == index) {
+		hit->process = known->number;
 		return true;
+	}
 	if (!binary->every)
 		return false;
-	switch (bpf_map_update_elem(&processes, &hit->tgid, &one, BPF_NOEXIST)) {
+	fresh.number = bpf_get_prandom_u32();
+	switch (bpf_map_update_elem(&processes, &hit->tgid, &fresh,
+				    known ? BPF_ANY : BPF_NOEXIST)) {
 	case 0:
+		hit->process = fresh.number;
 		tell_process(hit);
 		return true;
 	case -17: /* EEXIST: another thread was faster */
+		known = bpf_map_lookup_elem(&processes, &hit->tgid);
+		if (!known)
+			return false;
+		hit->process = known->number;
 		return true;
 	default:
 		count(&counted.processes_full);
@@ -122,15 +173,12 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 {
 	__u32 index = COOKIE_BINARY(cookie);
 	struct binary *binary = bpf_map_lookup_elem(&binaries, &index);
-	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	struct peek peek = {};
 
-	if (!binary)
+	if (!binary || !identify(hit))
 		return false;
 	hit->cookie = cookie;
-	hit->tgid = pid_tgid >> 32;
-	hit->tid = (__u32)pid_tgid;
-	if (!is_target(hit, binary))
+	if (!is_target(hit, index, binary))
 		return false;
 
 	peek.g = REGISTER_G(r);

@@ -10,10 +10,9 @@
 #include <stdbool.h>
 
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 
 #define CORE __attribute__((preserve_access_index))
-
-struct task_struct;
 
 struct mm_struct {
 	unsigned long start_code;
@@ -35,12 +34,6 @@ struct registers {
 
 struct thread_struct {
 	unsigned long fsbase;
-} CORE;
-
-struct task_struct {
-	struct thread_struct thread;
-	struct mm_struct *mm;
-	int pid, tgid;
 } CORE;
 
 #define REGISTER_G(r) ((r)->r14)
@@ -88,12 +81,6 @@ struct thread_struct {
 	struct thread_uw uw;
 } CORE;
 
-struct task_struct {
-	struct thread_struct thread;
-	struct mm_struct *mm;
-	int pid, tgid;
-} CORE;
-
 #define REGISTER_G(r) ((r)->x[28])
 #define REGISTER_SP(r) ((r)->sp)
 #define THREAD_POINTER(task) ((task)->thread.uw.tp_value)
@@ -120,3 +107,44 @@ static __always_inline void copy_arguments(__u64 *to, struct registers *r, __u32
 #else
 #error "unknown architecture: see kernel.h"
 #endif
+
+struct task_struct {
+	struct thread_struct thread;
+	struct mm_struct *mm;
+	int pid, tgid; /* in the initial PID namespace */
+	struct pid *thread_pid;
+	struct signal_struct *signal;
+} CORE;
+
+/* enum pid_type of include/linux/pid_types.h */
+#define PIDTYPE_TGID 1
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpadded" /* where fields really lie, CO-RE knows */
+struct signal_struct {
+	atomic_t live; /* threads that have not ended */
+	struct pid *pids[PIDTYPE_TGID + 1];
+} CORE;
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+} CORE;
+
+/* What a thread or process is called in the PID namespaces that it is in. */
+struct pid {
+	unsigned int level;    /* of the innermost, 0 being the initial one */
+	struct upid numbers[]; /* of levels 0 to `level` */
+} CORE;
+#pragma clang diagnostic pop
+
+/* A name in the namespace of some level, which has to be at most pid->level. */
+static __always_inline struct upid *name_at(struct pid *pid, __u32 level)
+{
+	return (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+	       level * bpf_core_type_size(struct upid);
+}

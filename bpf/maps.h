@@ -22,8 +22,14 @@ struct goroutine {
 	__u64 hi;    /* the top of its stack at its last event */
 	__u64 depth; /* of the innermost open frame, in bytes below stack.hi */
 	struct context context;
-	__u32 level; /* number of open frames */
-	__u32 pad;
+	__u32 level;   /* number of open frames */
+	__u32 process; /* number of the process */
+};
+
+/* A target. Its number tells it from another with the same id, before or after. */
+struct process {
+	__u32 binary;
+	__u32 number;
 };
 
 struct frame_key {
@@ -111,13 +117,13 @@ struct {
 } empty_values SEC(".maps");
 
 /*
- * tgid -> what uspan knows it by. Processes of an executable that is traced
- * in every process add themselves. Full: counted in processes_full.
+ * tgid -> process. Processes of an executable that is traced in every process
+ * add themselves; those that end are removed. Full: counted in processes_full.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct process);
 	__uint(max_entries, 1);
 } processes SEC(".maps");
 

@@ -13,6 +13,7 @@
 #include "goroutine.h"
 #include "values.h"
 #include "frame.h"
+#include "process.h"
 #include "terminal.h"
 
 /* The dual license of this file, as the kernel has to be told of it. */

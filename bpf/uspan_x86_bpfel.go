@@ -164,8 +164,8 @@ type uspanGoroutine struct {
 		Trace [2]uint64
 		Span  uint64
 	}
-	Level uint32
-	Pad   uint32
+	Level   uint32
+	Process uint32
 }
 
 type uspanGoroutineKey struct {
@@ -173,6 +173,12 @@ type uspanGoroutineKey struct {
 	G    uint64
 	Tgid uint32
 	Pad  uint32
+}
+
+type uspanProcess struct {
+	_      structs.HostLayout
+	Binary uint32
+	Number uint32
 }
 
 type uspanRoot struct {
@@ -257,11 +263,14 @@ const (
 	uspanMapValues           = "values"
 	uspanProgEnter           = "enter"
 	uspanProgLeave           = "leave"
+	uspanProgSeeExit         = "see_exit"
 	uspanProgSeeSignal       = "see_signal"
 	uspanVarChunkBytes       = "chunk_bytes"
 	uspanVarCounted          = "counted"
 	uspanVarKernelSignals    = "kernel_signals"
 	uspanVarLive             = "live"
+	uspanVarPidLevel         = "pid_level"
+	uspanVarPidNamespace     = "pid_namespace"
 	uspanVarSelfTgid         = "self_tgid"
 	uspanVarTypeChunk        = "type_chunk"
 	uspanVarTypeChunkStatus  = "type_chunk_status"
@@ -325,6 +334,7 @@ type uspanSpecs struct {
 type uspanProgramSpecs struct {
 	Enter     *ebpf.ProgramSpec `ebpf:"enter"`
 	Leave     *ebpf.ProgramSpec `ebpf:"leave"`
+	SeeExit   *ebpf.ProgramSpec `ebpf:"see_exit"`
 	SeeSignal *ebpf.ProgramSpec `ebpf:"see_signal"`
 }
 
@@ -352,6 +362,8 @@ type uspanVariableSpecs struct {
 	Counted          *ebpf.VariableSpec `ebpf:"counted"`
 	KernelSignals    *ebpf.VariableSpec `ebpf:"kernel_signals"`
 	Live             *ebpf.VariableSpec `ebpf:"live"`
+	PidLevel         *ebpf.VariableSpec `ebpf:"pid_level"`
+	PidNamespace     *ebpf.VariableSpec `ebpf:"pid_namespace"`
 	SelfTgid         *ebpf.VariableSpec `ebpf:"self_tgid"`
 	TypeChunk        *ebpf.VariableSpec `ebpf:"type_chunk"`
 	TypeChunkStatus  *ebpf.VariableSpec `ebpf:"type_chunk_status"`
@@ -426,6 +438,8 @@ type uspanVariables struct {
 	Counted          *ebpf.Variable `ebpf:"counted"`
 	KernelSignals    *ebpf.Variable `ebpf:"kernel_signals"`
 	Live             *ebpf.Variable `ebpf:"live"`
+	PidLevel         *ebpf.Variable `ebpf:"pid_level"`
+	PidNamespace     *ebpf.Variable `ebpf:"pid_namespace"`
 	SelfTgid         *ebpf.Variable `ebpf:"self_tgid"`
 	TypeChunk        *ebpf.Variable `ebpf:"type_chunk"`
 	TypeChunkStatus  *ebpf.Variable `ebpf:"type_chunk_status"`
@@ -451,6 +465,7 @@ type uspanVariables struct {
 type uspanPrograms struct {
 	Enter     *ebpf.Program `ebpf:"enter"`
 	Leave     *ebpf.Program `ebpf:"leave"`
+	SeeExit   *ebpf.Program `ebpf:"see_exit"`
 	SeeSignal *ebpf.Program `ebpf:"see_signal"`
 }
 
@@ -458,6 +473,7 @@ func (p *uspanPrograms) Close() error {
 	return _UspanClose(
 		p.Enter,
 		p.Leave,
+		p.SeeExit,
 		p.SeeSignal,
 	)
 }

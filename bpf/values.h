@@ -375,7 +375,8 @@ static __always_inline long read_args(struct hit *hit, struct frame_key *key, st
 /* Whether arguments were kept for this very call. */
 static __always_inline bool kept_for(struct values *kept, struct hit *hit)
 {
-	return kept && kept->event.goid == hit->goid && kept->event.start == hit->depth &&
+	return kept && kept->event.goid == hit->goid && kept->event.tgid == hit->process &&
+	       kept->event.start == hit->depth &&
 	       kept->event.function == COOKIE_FUNCTION(hit->cookie);
 }
 
@@ -400,6 +401,7 @@ static __always_inline void keep_args(struct hit *hit, struct registers *r)
 		return;
 	}
 	kept->event.goid = hit->goid;
+	kept->event.tgid = hit->process;
 	kept->event.start = hit->depth;
 	kept->event.function = COOKIE_FUNCTION(hit->cookie);
 	kept->event.args = size;

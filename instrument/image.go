@@ -4,11 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/uspan/uspan/instrument/gobin"
@@ -19,6 +16,7 @@ import (
 // image is one executable that is traced: the open file, its plan, and the
 // processes that were asked for by id.
 type image struct {
+	index     int // among the images of a trace
 	file      *os.File
 	inode     target.Inode
 	binary    *gobin.File
@@ -111,136 +109,21 @@ func (i *image) newFile() bool {
 	return !was
 }
 
+// size is that of the file in bytes.
+func (i *image) size() int64 {
+	info, err := i.file.Stat()
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
 func (i *image) close() error {
 	var errs []error
 	for _, p := range i.processes {
 		errs = append(errs, p.Close())
 	}
 	return errors.Join(append(errs, i.binary.Close(), i.file.Close())...)
-}
-
-// openPath opens an executable that is named by a path or, without a slash, as
-// a shell would find it.
-func openPath(name string, rules plan.Rules) (*image, error) {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		path = name // what is not executable may be read all the same
-	}
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && !strings.Contains(name, "/"):
-		return nil, fmt.Errorf("%s is neither a process id nor an executable in $PATH", name)
-	case err != nil:
-		return nil, err
-	case info.IsDir():
-		return nil, fmt.Errorf("%s is a directory: name an executable", name)
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file: name an executable", name)
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	return openImage(file, path, rules)
-}
-
-// openElsewhere opens the executable that processes in another mount namespace,
-// a container's, see under a path that leads nowhere in uspan's own. notFound is
-// the error where none does.
-func openElsewhere(path string, rules plan.Rules, notFound error) (*image, error) {
-	pids, err := target.FindByPath(path)
-	if err != nil || len(pids) == 0 {
-		return nil, errors.Join(notFound, err)
-	}
-	first, err := target.Open(pids[0])
-	if err != nil {
-		return nil, err
-	}
-	defer first.Close()
-	for _, pid := range pids[1:] {
-		if other, err := target.StatInode(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && other != first.Inode() {
-			return nil, fmt.Errorf("%s is another file for process %d than for process %d: give process ids", path, pid, pids[0])
-		}
-	}
-	file, err := first.OpenExe()
-	if err != nil {
-		return nil, err
-	}
-	return openImage(file, path, rules)
-}
-
-// openProcess opens the executable that a process runs, whatever is at its path now.
-func openProcess(p *target.Process, rules plan.Rules) (*image, error) {
-	file, err := p.OpenExe()
-	if err != nil {
-		return nil, err
-	}
-	i, err := openImage(file, p.ExePath(), rules)
-	if err != nil {
-		return nil, fmt.Errorf("process %d: %w", p.PID(), err)
-	}
-	i.processes = append(i.processes, p)
-	return i, nil
-}
-
-// openTargets opens process ids and paths: one image an executable.
-func openTargets(targets []string, rules plan.Rules) (images []*image, err error) {
-	defer func() {
-		if err != nil {
-			for _, i := range images {
-				err = errors.Join(err, i.close())
-			}
-			images = nil
-		}
-	}()
-	same := func(inode target.Inode) *image {
-		for _, i := range images {
-			if i.inode == inode {
-				return i
-			}
-		}
-		return nil
-	}
-	for _, name := range targets {
-		pid, notNumber := strconv.Atoi(name)
-		if notNumber != nil {
-			i, err := openPath(name, rules)
-			if errors.Is(err, fs.ErrNotExist) { // a path
-				i, err = openElsewhere(name, rules, err)
-			}
-			if err != nil {
-				return images, err
-			}
-			i.every = true
-			if known := same(i.inode); known != nil {
-				known.every = true
-				if err := i.close(); err != nil {
-					return images, err
-				}
-			} else {
-				images = append(images, i)
-			}
-			continue
-		}
-		p, err := target.Open(pid)
-		if err != nil {
-			return images, err
-		}
-		if known := same(p.Inode()); known != nil {
-			if known.has(pid) {
-				p.Close()
-			} else {
-				known.processes = append(known.processes, p)
-			}
-			continue
-		}
-		i, err := openProcess(p, rules)
-		if err != nil {
-			return images, errors.Join(err, p.Close())
-		}
-		images = append(images, i)
-	}
-	return images, checkPatterns(images)
 }
 
 // Plan writes the plans of a configuration's command or targets: what Run would
@@ -263,7 +146,7 @@ func Plan(w io.Writer, config Config) error {
 // images opens what a configuration names, and starts nothing.
 func (c *Config) images() ([]*image, error) {
 	if c.Command == nil {
-		return openTargets(c.Targets, c.Rules)
+		return openTargets(c.Targets, c.Rules, nil)
 	}
 	path, err := c.Command.File()
 	if err != nil {

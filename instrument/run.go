@@ -23,6 +23,7 @@ type Trace struct {
 	config  Config
 	images  []*image
 	plans   []*plan.Plan
+	files   files
 	session *attach.Session
 	command *target.Process
 	// mapMemory bounds the memory of the BPF maps, in bytes.
@@ -44,11 +45,13 @@ type Summary struct {
 	Spans, Open uint64
 	// Lost is what the kernel side could not tell, by cause.
 	Lost bpf.Counters
+	// Unknown are events of processes that uspan did not know any more.
+	Unknown uint64
 }
 
 // LostSpans is the number of calls that gave no span.
 func (s *Summary) LostSpans() uint64 {
-	return s.Lost.RingFull + s.Lost.FramesFull + s.Lost.GoroutinesFull + s.Lost.NoGoroutine
+	return s.Lost.RingFull + s.Lost.FramesFull + s.Lost.GoroutinesFull + s.Lost.NoGoroutine + s.Unknown
 }
 
 // traced is one process with probes in it.
@@ -87,19 +90,20 @@ func Start(config Config) (*Trace, error) {
 }
 
 func (t *Trace) start() error {
-	if !target.InitPIDNamespace() {
-		return errors.New("uspan runs in a PID namespace of its own, where it cannot tell the processes " +
-			"that the kernel speaks of: start it in the host's (docker run --pid=host)")
+	if err := target.CheckProc(); err != nil {
+		return err
 	}
 	budget := newBudget()
+	defer t.files.close()
 	if err := t.open(); err != nil {
 		return err
 	}
-	for _, i := range t.images {
+	for n, i := range t.images {
 		if err := attach.Fits(i.plan); err != nil {
 			return err
 		}
 		i.plan.ReadDynamics()
+		i.index = n
 		t.plans = append(t.plans, i.plan)
 		i.binary.Release()
 		if i.every {
@@ -123,13 +127,16 @@ func (t *Trace) start() error {
 	}
 	t.mapMemory = memory.Most()
 	t.assembler = span.NewAssembler(t.plans)
-	for n, i := range t.images {
+	for _, i := range t.images {
 		for _, p := range i.processes {
-			if err := t.adopt(p, i); err != nil {
+			if err := t.adopt(p, i, 0); err != nil {
+				return err
+			}
+			if err := t.session.Watch(i.index, p.PID()); err != nil {
 				return err
 			}
 		}
-		skipped, err := t.session.Attach(n, i.file, i.pids())
+		skipped, err := t.session.Attach(i.index, i.file, i.pids())
 		if err != nil {
 			return err
 		}
@@ -152,7 +159,7 @@ func (t *Trace) start() error {
 // open fills in images.
 func (t *Trace) open() (err error) {
 	if t.config.Command == nil {
-		t.images, err = openTargets(t.config.Targets, t.config.Rules)
+		t.images, err = openTargets(t.config.Targets, t.config.Rules, &t.files)
 		return err
 	}
 	if t.command, err = target.Start(*t.config.Command); err != nil {
@@ -173,14 +180,14 @@ func (t *Trace) open() (err error) {
 
 // find adds the processes that run an executable already.
 func (t *Trace) find(i *image) {
-	pids, hidden, err := target.Find(i.inode)
+	found, err := target.Find(i.inode, i.size())
 	if err != nil {
 		t.config.Say(err.Error())
 	}
-	if hidden > 0 {
-		t.config.Say(fmt.Sprintf("%s of other users could not be looked at (CAP_SYS_PTRACE allows it)", count(hidden, "process")))
+	if found.Hidden > 0 {
+		t.config.Say(hiddenProcesses(found.Hidden))
 	}
-	for _, pid := range pids {
+	for _, pid := range slices.Concat(found.Same, found.Alike) {
 		if i.has(pid) {
 			continue
 		}
@@ -189,11 +196,44 @@ func (t *Trace) find(i *image) {
 		if err != nil {
 			continue
 		}
-		if p.Inode() == i.inode {
+		if t.runs(p, i) {
 			i.processes = append(i.processes, p)
 		} else if err := p.Close(); err != nil {
 			t.config.Log(err.Error())
 		}
+	}
+	if len(i.processes) == 0 {
+		t.sayElsewhere(i.path)
+	}
+}
+
+func hiddenProcesses(n int) string {
+	return count(n, "process") + " of other users could not be looked at (CAP_SYS_PTRACE allows it)"
+}
+
+// runs says whether a process runs the executable, by whatever name.
+func (t *Trace) runs(p *target.Process, i *image) bool {
+	if p.Inode() == i.inode {
+		return true
+	}
+	file, err := p.OpenExe()
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	same, err := t.files.same(i.file, file)
+	if err != nil {
+		t.config.Log(err.Error())
+	}
+	return same
+}
+
+// sayElsewhere tells of processes that run another file by the path of one that
+// nobody runs: they are in a container, and perhaps were meant.
+func (t *Trace) sayElsewhere(path string) {
+	if pids, _, err := target.FindByPath(path); err == nil && len(pids) > 0 {
+		t.config.Say(fmt.Sprintf("no process runs %s, but %s %s another file by that path, in another mount namespace: "+
+			"to trace it name /proc/%d/exe", path, processes(pids), runOrRuns(pids), pids[0]))
 	}
 }
 
@@ -245,11 +285,16 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// adopt makes a process a target, or one that has made itself one known.
-func (t *Trace) adopt(p *target.Process, i *image) error {
-	bias, err := p.LoadBias()
-	if err != nil && p.Alive() {
-		return fmt.Errorf("process %d: %w", p.PID(), err)
+// adopt makes a process a target, or one that has made itself one known; also
+// where it returns an error, which says what is missing.
+func (t *Trace) adopt(p *target.Process, i *image, since uint64) error {
+	bias, missing := p.LoadBias()
+	switch {
+	case missing == nil:
+	case !p.Alive(), errors.Is(missing, target.ErrNoProcess):
+		missing = nil // it ends
+	default:
+		missing = fmt.Errorf("process %d: %w", p.PID(), missing)
 	}
 	traced := &traced{process: p, image: i}
 	t.processes[p.PID()] = traced
@@ -257,10 +302,7 @@ func (t *Trace) adopt(p *target.Process, i *image) error {
 	if err != nil {
 		t.config.Say(fmt.Sprintf("process %d: %v", p.PID(), err))
 	}
-	t.assembler.SetProcess(p.PID(), &span.Process{Resource: resource, Bias: bias})
-	if err := t.session.Watch(p.PID()); err != nil {
-		return err
-	}
+	t.assembler.SetProcess(p.PID(), &span.Process{Resource: resource, Bias: bias, Since: since})
 	go func() {
 		select {
 		case <-p.Done():
@@ -273,7 +315,7 @@ func (t *Trace) adopt(p *target.Process, i *image) error {
 		case <-t.closed:
 		}
 	}()
-	return nil
+	return missing
 }
 
 func (t *Trace) describe(i *image) target.Description {
@@ -361,21 +403,33 @@ func (t *Trace) warnOfNewFiles() {
 	}
 }
 
-// meet learns about a process that was not known: a new one of an executable.
+// meet learns about a process that was not known: a new one of an executable, or
+// one that has executed another since. Its id may have been that of another that
+// has just ended: what that left open is told in time by the kernel side, which
+// tells the two apart, or with the end of this one.
 func (t *Trace) meet(record *bpf.Record) {
 	pid := int(record.Tgid)
-	if t.processes[pid] != nil {
-		return
-	}
 	image := t.imageOf(int(record.Function))
+	if known := t.processes[pid]; known != nil {
+		if known.image == image && known.process.Alive() {
+			return
+		}
+		if known.process != t.command {
+			known.process.Close()
+		}
+	}
 	p, err := target.Open(pid)
 	if err != nil {
+		if !errors.Is(err, target.ErrNoProcess) {
+			t.config.Say(err.Error())
+		}
 		// It has ended already: what is known of it has to do.
+		delete(t.processes, pid)
 		gone := target.Ended{PID: pid, ExePath: image.path}
-		t.assembler.SetProcess(pid, &span.Process{Resource: gone.Resource(t.describe(image))})
+		t.assembler.SetProcess(pid, &span.Process{Resource: gone.Resource(t.describe(image)), Since: record.Start})
 		return
 	}
-	if err := t.adopt(p, image); err != nil {
+	if err := t.adopt(p, image, record.Start); err != nil {
 		t.config.Say(err.Error())
 	}
 }
@@ -394,6 +448,7 @@ func (t *Trace) imageOf(function int) *image {
 // emit hands a span on.
 func (t *Trace) emit(s *span.Span) {
 	if s == nil {
+		t.summary.Unknown++
 		return
 	}
 	if !s.End.IsZero() {
@@ -438,10 +493,12 @@ func (t *Trace) finishProcesses(read int) error {
 			rest = append(rest, f)
 			continue
 		}
-		pid := f.process.PID()
-		errs = append(errs, t.endOpen(pid, span.ProcessExit), t.session.Forget(pid))
-		t.assembler.Forget(pid)
-		delete(t.processes, pid)
+		// Not where the process is known anew by now: see meet.
+		if pid := f.process.PID(); t.processes[pid] == f.traced {
+			errs = append(errs, t.endOpen(pid, span.ProcessExit), t.session.Forget(pid))
+			t.assembler.Forget(pid)
+			delete(t.processes, pid)
+		}
 		if f.process != t.command {
 			f.process.Close()
 		}

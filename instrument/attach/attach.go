@@ -19,6 +19,7 @@ import (
 
 	"github.com/uspan/uspan/bpf"
 	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/target"
 )
 
 // Options are the settings of a Session.
@@ -51,8 +52,10 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// A Session is a set of plans in the kernel. Its methods may be called from one
-// goroutine at a time, Read beside them from another.
+// A Session is a set of plans in the kernel. Process and thread ids are those of
+// uspan's own PID namespace, and processes outside of it are no targets. Its
+// methods may be called from one goroutine at a time, Read beside them from
+// another.
 type Session struct {
 	objects bpf.Objects
 	ring    *ringbuf.Reader
@@ -61,9 +64,11 @@ type Session struct {
 	base    []int // of each plan's functions among all of them
 	enter   []probes
 	leave   []probes
+	exits   link.Link
 	signals link.Link
 	// multi says that the kernel has uprobe_multi links.
-	multi bool
+	multi   bool
+	watched uint32 // processes so far
 }
 
 // flushInterval is how long an event waits in the ring at most.
@@ -89,7 +94,11 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load the BPF programs: %w", err)
 	}
-	if err := tables.configure(spec, options); err != nil {
+	ns, err := ownNamespace()
+	if err != nil {
+		return nil, err
+	}
+	if err := tables.configure(spec, options, ns); err != nil {
 		return nil, fmt.Errorf("configure the BPF programs: %w", err)
 	}
 	session := &Session{plans: plans, base: tables.base, multi: !options.NoMulti && hasMulti()}
@@ -103,6 +112,13 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	}
 	if err := tables.write(&session.objects); err != nil {
 		return nil, errors.Join(fmt.Errorf("fill the BPF maps: %w", err), session.Close())
+	}
+	session.exits, err = link.AttachRawTracepoint(link.RawTracepointOptions{
+		Name:    "sched_process_exit",
+		Program: session.objects.SeeExit,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("watch the ends of processes: %w", err), session.Close())
 	}
 	session.ring, err = ringbuf.NewReader(session.objects.Events)
 	if err != nil {
@@ -119,6 +135,10 @@ func loadError(err error) error {
 		return fmt.Errorf("uspan does not run on this kernel, which has no %s: Linux 6.1 or later is needed, with BTF", missing)
 	}
 	if errors.Is(err, os.ErrPermission) && !errors.As(err, new(*ebpf.VerifierError)) {
+		if !target.InitUserNamespace() {
+			return fmt.Errorf("load the BPF programs: %w: uspan is in a user namespace (a rootless container?), "+
+				"whose root is not the host's: run it outside, as root", unix.EPERM)
+		}
 		// The library guesses at RLIMIT_MEMLOCK, which is not it.
 		return fmt.Errorf("load the BPF programs: %w: run uspan as root (sudo), "+
 			"or give it CAP_BPF and CAP_PERFMON", unix.EPERM)
@@ -126,10 +146,13 @@ func loadError(err error) error {
 	return fmt.Errorf("load the BPF programs: %w", err)
 }
 
-// Watch makes the events of a process come: without it, only processes of
-// executables that are attached with every are targets.
-func (s *Session) Watch(pid int) error {
-	if err := s.objects.Processes.Put(uint32(pid), uint32(1)); err != nil {
+// Watch makes the events of a process come that runs the executable of the plan
+// with that index. Without it, only processes of executables that are attached
+// in every process are targets.
+func (s *Session) Watch(index, pid int) error {
+	s.watched++
+	process := bpf.Process{Binary: uint32(index), Number: s.watched}
+	if err := s.objects.Processes.Put(uint32(pid), process); err != nil {
 		return fmt.Errorf("watch process %d: %w", pid, err)
 	}
 	return nil
@@ -289,10 +312,12 @@ func (s *Session) Lost() (bpf.Counters, error) {
 // Close detaches and frees everything in the kernel. Close is idempotent.
 func (s *Session) Close() error {
 	errs := []error{s.Detach()}
-	if s.signals != nil {
-		errs = append(errs, s.signals.Close())
-		s.signals = nil
+	for _, l := range []link.Link{s.exits, s.signals} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
 	}
+	s.exits, s.signals = nil, nil
 	if s.ring != nil {
 		errs = append(errs, s.ring.Close())
 	}

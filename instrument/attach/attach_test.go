@@ -118,7 +118,7 @@ func start(t *testing.T, file *os.File) *target.Process {
 // calls lets the program run under the session's probes and counts the events.
 func calls(t *testing.T, s *Session, p *target.Process) map[uint32]int {
 	t.Helper()
-	if err := errors.Join(s.Watch(p.PID()), p.Resume()); err != nil {
+	if err := errors.Join(s.Watch(0, p.PID()), p.Resume()); err != nil {
 		t.Fatal(err)
 	}
 	if status, err := p.Wait(); err != nil || status.ExitCode() != 0 {

@@ -154,7 +154,7 @@ func testThreadsAndProcesses(t *testing.T, options Options) {
 			t.Skip("this kernel is older than Linux 6.10: uspan attaches to all processes")
 		}
 		clean := text(other)
-		if err := s.Watch(one.Process.Pid); err != nil {
+		if err := s.Watch(0, one.Process.Pid); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Attach(0, file, []int{one.Process.Pid}); err != nil {
@@ -206,7 +206,7 @@ func TestManyProcesses(t *testing.T) {
 	file, p := openPlan(t, path, "main.work")
 	one, other := startWorker(t, path), startWorker(t, path)
 	s := newSession(t, p, Options{NoMulti: true})
-	if err := s.Watch(one.Process.Pid); err != nil {
+	if err := s.Watch(0, one.Process.Pid); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Attach(0, file, slices.Repeat([]int{one.Process.Pid}, maxPerfProbes)); err != nil {
@@ -298,7 +298,7 @@ func TestManyPerfEvents(t *testing.T) {
 	}
 	running := start(t, file)
 	s := newSession(t, p, Options{NoMulti: true})
-	if err := s.Watch(running.PID()); err != nil {
+	if err := s.Watch(0, running.PID()); err != nil {
 		t.Fatal(err)
 	}
 	from := time.Now()

@@ -2,13 +2,10 @@ package attach
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
-
-func selfPID() uint32 { return uint32(os.Getpid()) }
 
 // WatchSignals begins to tell signals of uspan's own that the kernel sent (the
 // terminal: Ctrl-C) from those that a process sent: see KernelSignals.

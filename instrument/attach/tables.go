@@ -158,23 +158,21 @@ func dynamic(d *plan.Dynamic, first uint32) bpf.Dynamic {
 }
 
 // configure sets the constants and the sizes of the maps.
-func (t *tables) configure(spec *ebpf.CollectionSpec, options Options) error {
+func (t *tables) configure(spec *ebpf.CollectionSpec, options Options, ns pidNamespace) error {
 	for name, value := range map[string]any{
-		"live":         options.Live,
-		"chunk_bytes":  uint32(t.chunkBytes),
-		"values_bytes": uint32(t.valuesBytes),
-		"wakeup_bytes": uint32(options.RingBytes / 8),
-		"self_tgid":    selfPID(),
+		"live":          options.Live,
+		"chunk_bytes":   uint32(t.chunkBytes),
+		"values_bytes":  uint32(t.valuesBytes),
+		"wakeup_bytes":  uint32(options.RingBytes / 8),
+		"pid_namespace": ns.address,
+		"pid_level":     ns.level,
+		"self_tgid":     ns.self,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return err
 		}
 	}
-	for _, program := range spec.Programs {
-		// Any but 0: for that the library reads /proc/self/mem, which a program
-		// with file capabilities may not, and no kernel has looked at it since 5.0.
-		program.KernelVersion = 1
-	}
+	setKernelVersion(spec)
 	t.size(spec, options)
 	return nil
 }

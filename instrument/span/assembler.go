@@ -22,6 +22,11 @@ type Process struct {
 	// Bias is what the addresses of the process are above those of its
 	// executable, in bytes: not 0 for PIE.
 	Bias uint64
+	// Since is when the first call began, in nanoseconds of CLOCK_MONOTONIC, or
+	// 0 where it is not known. Calls before are those of the process that had
+	// the id before, or of the executable that the process ran before.
+	Since  uint64
+	former *Process
 }
 
 // function is one function of a session with what its spans share.
@@ -53,7 +58,13 @@ func NewAssembler(plans []*plan.Plan) *Assembler {
 }
 
 // SetProcess says who a process id is. Events of others give no span.
-func (a *Assembler) SetProcess(pid int, process *Process) { a.processes[uint32(pid)] = process }
+func (a *Assembler) SetProcess(pid int, process *Process) {
+	process.former = nil
+	if process.Since != 0 {
+		process.former = a.processes[uint32(pid)]
+	}
+	a.processes[uint32(pid)] = process
+}
 
 // Process is what SetProcess said, or nil.
 func (a *Assembler) Process(pid int) *Process { return a.processes[uint32(pid)] }
@@ -67,6 +78,11 @@ func (a *Assembler) Span(record *bpf.Record) *Span {
 	process := a.processes[record.Tgid]
 	if process == nil || int(record.Function) >= len(a.functions) {
 		return nil
+	}
+	ended := false // before the process that has its id now
+	for process.former != nil && record.Start < process.Since {
+		record.End = min(record.End, process.Since)
+		process, ended = process.former, true
 	}
 	f := &a.functions[record.Function]
 	s := &Span{
@@ -82,8 +98,11 @@ func (a *Assembler) Span(record *bpf.Record) *Span {
 	}
 	last := record.Kind == bpf.EventCall && record.Parent == 0
 	s.Start, s.End = a.clock.times(s.TraceID, record.Start, record.End, last)
-	switch record.Reason {
-	case bpf.EndUnwound:
+	switch {
+	case record.Kind != bpf.EventCall, record.Reason == bpf.EndReturn, record.Reason == bpf.EndTail:
+	case ended:
+		s.Incomplete = ProcessExit
+	case record.Reason == bpf.EndUnwound:
 		s.Incomplete = Unwound
 	}
 	decode(s, f, process, record)
@@ -95,7 +114,7 @@ func (a *Assembler) Span(record *bpf.Record) *Span {
 func (a *Assembler) End(record *bpf.Record, now uint64, why Incomplete) *Span {
 	record.End = max(now, record.Start)
 	s := a.Span(record)
-	if s != nil {
+	if s != nil && s.Incomplete == "" {
 		s.Incomplete = why
 	}
 	return s

@@ -125,3 +125,26 @@ func TestShortName(t *testing.T) {
 		}
 	}
 }
+
+// The id of a process may have been another's: what it did belongs to that, also
+// where uspan hears of it later.
+func TestReusedProcessID(t *testing.T) {
+	a := newTestAssembler(t, nil, nil)
+	former := a.Process(testPID)
+	early, late := record(nil, nil), record(nil, nil)
+	early.Reason, late.Reason = bpf.EndUnwound, bpf.EndUnwound
+	late.Start += 500
+	now := &Process{Resource: &Resource{PID: testPID}, Since: late.Start}
+	a.SetProcess(testPID, now)
+	if s := a.Span(early); s.Resource != former.Resource || s.Incomplete != ProcessExit {
+		t.Errorf("a call of the former process: %+v", s)
+	}
+	if s := a.Span(late); s.Resource != now.Resource || s.Incomplete != Unwound {
+		t.Errorf("a call of the process: %+v", s)
+	}
+	a.Forget(testPID)
+	a.SetProcess(testPID, now)
+	if s := a.Span(early); s.Resource != now.Resource {
+		t.Errorf("a call without a former process: %+v", s)
+	}
+}

@@ -28,7 +28,7 @@ type Span struct {
 	Start, End time.Time
 
 	// Goroutine is the runtime's goid (0 for a thread's own stack), Thread the
-	// kernel's thread id at entry, as the target's PID namespace does not know it.
+	// kernel's thread id at entry, in uspan's PID namespace rather than the target's.
 	Goroutine uint64
 	Thread    uint32
 	// Level is the number of traced calls that were open on the goroutine when

@@ -542,8 +542,8 @@ func TestAsNobody(t *testing.T) {
 	if _, err := Open(other); !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "CAP_SYS_PTRACE") {
 		t.Errorf("a process of root's: %v", err)
 	}
-	if _, hidden, err := Find(Inode{}); hidden == 0 || err != nil {
-		t.Errorf("hidden processes: %d, %v", hidden, err)
+	if found, err := Find(Inode{}, 0); found.Hidden == 0 || err != nil {
+		t.Errorf("hidden processes: %+v, %v", found, err)
 	}
 	p, err := Start(Command{Path: "true"})
 	if err != nil {

@@ -79,6 +79,9 @@ func (p *Process) ExeDeleted() bool { return p.exe.deleted }
 // Inode identifies the file that the process ran when it was opened.
 func (p *Process) Inode() Inode { return p.exe.inode }
 
+// Container is the id of the container that the process runs in, or nothing.
+func (p *Process) Container() string { return p.who.container }
+
 // OpenExe opens the file that the process runs. It fails with ErrNoProcess where
 // the process has ended, and where it runs another file by now (execve).
 func (p *Process) OpenExe() (*os.File, error) {
@@ -118,40 +121,72 @@ func (p *Process) sameExe(f *os.File) error {
 	return nil
 }
 
-// Find returns the processes that run a file, ascending, without uspan itself.
-// Hidden is the number of processes that could not be looked at, because they
-// belong to other users: CAP_SYS_PTRACE shows them.
+// Found are processes that may run a file, each list ascending, without uspan.
+type Found struct {
+	// Same run the file itself.
+	Same []int
+	// Alike run a file of its size in another file system: it may be the file
+	// itself there, since a container sees an image's files through an overlayfs
+	// of its own, with inodes of its own.
+	Alike []int
+	// Hidden is the number of processes that could not be looked at, because
+	// they belong to other users: CAP_SYS_PTRACE shows them.
+	Hidden int
+}
+
+// Find looks for the processes that run a file of some size.
 //
 // Names would say nothing: the same file has several, and another may have taken
 // its name.
-func Find(inode Inode) (pids []int, hidden int, err error) {
-	return find(func(pid int) (bool, error) {
-		there, err := StatInode(procPath(pid, "exe"))
-		return err == nil && there == inode, err
+func Find(inode Inode, size int64) (Found, error) {
+	var found Found
+	hidden, err := find(func(pid int) error {
+		info, err := os.Stat(procPath(pid, "exe"))
+		if err != nil {
+			return err
+		}
+		switch there, err := inodeOf(info); {
+		case err != nil:
+			return err
+		case there == inode:
+			found.Same = append(found.Same, pid)
+		case there.Dev != inode.Dev && info.Size() == size:
+			found.Alike = append(found.Alike, pid)
+		}
+		return nil
 	})
+	found.Hidden = hidden
+	slices.Sort(found.Same)
+	slices.Sort(found.Alike)
+	return found, err
 }
 
 // FindByPath returns the processes whose executable is called path in their own
-// mount namespace, and that path leads to, ascending.
-func FindByPath(path string) ([]int, error) {
-	pids, _, err := find(func(pid int) (bool, error) {
+// mount namespace, and that path leads to, ascending, and how many could not be
+// looked at.
+func FindByPath(path string) (pids []int, hidden int, err error) {
+	hidden, err = find(func(pid int) error {
 		exe, err := readExecutable(pid)
-		return err == nil && exe.path == path && !exe.deleted, err
+		if err == nil && exe.path == path && !exe.deleted {
+			pids = append(pids, pid)
+		}
+		return err
 	})
-	return pids, err
+	slices.Sort(pids)
+	return pids, hidden, err
 }
 
-// find returns the processes that match, without uspan itself, and how many
-// could not be looked at.
-func find(match func(pid int) (bool, error)) (pids []int, hidden int, err error) {
+// find calls look for every process but uspan itself, and returns how many could
+// not be looked at.
+func find(look func(pid int) error) (hidden int, err error) {
 	dir, err := os.Open("/proc")
 	if err != nil {
-		return nil, 0, fmt.Errorf("find processes: %w", err)
+		return 0, fmt.Errorf("find processes: %w", err)
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
-		return nil, 0, fmt.Errorf("find processes: %w", err)
+		return 0, fmt.Errorf("find processes: %w", err)
 	}
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
@@ -159,15 +194,15 @@ func find(match func(pid int) (bool, error)) (pids []int, hidden int, err error)
 			continue
 		}
 		// A process without an executable, or that has ended, is none of them.
-		switch ok, err := match(pid); {
-		case ok:
-			pids = append(pids, pid)
-		case errors.Is(err, fs.ErrPermission):
+		if err := look(pid); errors.Is(err, fs.ErrPermission) {
 			if s, err := readStat(pid); err == nil && !s.kernel() && !s.zombie() {
 				hidden++
 			}
 		}
 	}
-	slices.Sort(pids)
-	return pids, hidden, nil
+	// With the capability it is not the user that hides them.
+	if haveCapSysPtrace() {
+		hidden = 0
+	}
+	return hidden, nil
 }
