@@ -56,14 +56,14 @@ type (
 	}
 )
 
-// readSpans reads a file of OTLP JSON lines, as Jaeger would tell its spans.
+// readSpans reads a file of OTLP JSON lines, as Jaeger would tell its spans, with
+// the name of the service among the attributes of the resource.
 func readSpans(t *testing.T, path string) []jaegertest.Span {
 	t.Helper()
 	var spans []jaegertest.Span
 	eachSpan(t, path, func(r resourceSpans, scope scopeSpans, s otlpSpan) {
 		span := s.jaeger(t)
 		span.Process = texts(t, r.Resource.Attributes)
-		delete(span.Process, "service.name") // has a field of its own there
 		span.Tags["otel.scope.name"] = scope.Scope.Name
 		span.Tags["otel.scope.version"] = scope.Scope.Version
 		spans = append(spans, span)

@@ -1,0 +1,147 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/uspan/uspan/internal/kerneltest"
+)
+
+// buildScratch builds an image that has executables and nothing else; files maps
+// their names in its root to where they are now.
+func (d *docker) buildScratch(t *testing.T, tag string, files map[string]string) {
+	t.Helper()
+	dir := t.TempDir()
+	dockerfile := "FROM scratch\n"
+	for name, from := range files {
+		link(t, from, filepath.Join(dir, name))
+		dockerfile += "COPY " + name + " /" + name + "\nENTRYPOINT [\"/" + name + "\"]\n"
+	}
+	write(t, filepath.Join(dir, "Dockerfile"), dockerfile)
+	d.docker(t, "build", "-q", "-t", tag, dir)
+}
+
+// run is the command that runs a container, and ends with it.
+func (d *docker) run(name string, args ...string) *exec.Cmd {
+	return exec.Command("docker", append([]string{"--host", d.host, "run", "--rm", "--name", name, "--network", "none"}, args...)...)
+}
+
+// startWorker starts a container of an image whose executable is a worker.
+func (d *docker) startWorker(t *testing.T, name, image string) *worker {
+	t.Helper()
+	return startWorker(t, name, d.run(name, "-i", "-e", "WORKER", "-e", "OTEL_SERVICE_NAME", image))
+}
+
+func (d *docker) containerID(t *testing.T, name string) string {
+	t.Helper()
+	return strings.TrimSpace(d.docker(t, "inspect", "-f", "{{.Id}}", name))
+}
+
+// checkContainer checks what a span says of a process that is the first of its
+// container.
+func (d *docker) checkContainer(t *testing.T, resource map[string]any, name string) {
+	t.Helper()
+	id := d.containerID(t, name)
+	checkResource(t, resource, map[string]any{
+		"service.name":            name,
+		"process.pid":             int64(1),
+		"process.executable.path": "/worker",
+		"container.id":            id,
+		"host.name":               id[:12],
+	})
+}
+
+// Containers of one image, traced from the host by the path that they have their
+// executable at: those that run, and those that start later.
+func TestDockerContainersOfOneImage(t *testing.T) {
+	kerneltest.Require(t)
+	engine := startDocker(t)
+	uspan := []string{filepath.Join(build(t, "./cmd/uspan"), "uspan")}
+	engine.buildScratch(t, "worker", map[string]string{"worker": buildWorker(t)})
+	engine.buildScratch(t, "other", map[string]string{"worker": buildWorker(t, "-ldflags=-X=main.version=two")})
+	a, b := engine.startWorker(t, "worker-a", "worker"), engine.startWorker(t, "worker-b", "worker")
+	u := startTracer(t, uspan, "/worker")
+	u.says(t, `tracing 1 function of /worker \(every process, 2 running\)`)
+	a.work(t, 1000)
+	b.work(t, 2000)
+	later := engine.startWorker(t, "later", "worker")
+	later.work(t, 3000)
+	other := engine.startWorker(t, "other", "other")
+	other.work(t, 4000)
+	resources := checkCalls(t, u.finish(t), map[string]int{"worker-a": 1000, "worker-b": 2000, "later": 3000})
+	for name, resource := range resources {
+		engine.checkContainer(t, resource, name)
+	}
+
+	out, err := exec.Command(uspan[0], "attach", "-f", "main.work", "/worker").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "/worker is 2 different programs in different containers: that of processes ") ||
+		!strings.Contains(string(out), "(container "+engine.containerID(t, "other")[:12]+")") {
+		t.Errorf("%v\n%s", err, out)
+	}
+
+	pids := func(name string) string {
+		return strings.TrimSpace(engine.docker(t, "inspect", "-f", "{{.State.Pid}}", name))
+	}
+	u = startTracer(t, uspan, pids("worker-a"), pids("worker-b"), pids("other"))
+	a.work(t, 1000)
+	b.work(t, 2000)
+	later.work(t, 3000)
+	other.work(t, 4000)
+	for name, resource := range checkCalls(t, u.finish(t), map[string]int{"worker-a": 1000, "worker-b": 2000, "other": 4000}) {
+		engine.checkContainer(t, resource, name)
+	}
+}
+
+// Uspan in a container that shares the PID namespace of another, as sidecars do:
+// it traces that one, and no other container of the image.
+func TestDockerSidecar(t *testing.T) {
+	kerneltest.Require(t)
+	engine := startDocker(t)
+	engine.buildScratch(t, "worker", map[string]string{"worker": buildWorker(t)})
+	engine.buildScratch(t, "uspan", map[string]string{"uspan": filepath.Join(build(t, "./cmd/uspan"), "uspan")})
+	a, b := engine.startWorker(t, "worker-a", "worker"), engine.startWorker(t, "worker-b", "worker")
+	for _, target := range []string{"/worker", "1"} {
+		t.Run(target, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.Chmod(dir, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			u := start(t, filepath.Join(dir, "spans.json"), engine.run("uspan", "--pid=container:worker-a",
+				// As in docker-compose.yml.
+				"--cap-drop=ALL", "--cap-add=SYS_PTRACE", "--cap-add=DAC_READ_SEARCH", "--cap-add=SYS_ADMIN",
+				"--read-only", "-v", dir+":/spans",
+				"uspan", "attach", "-f", "main.work", "-o", "json=/spans/spans.json", target))
+			a.work(t, 1000)
+			b.work(t, 2000)
+			resources := checkCalls(t, u.finish(t), map[string]int{"worker-a": 1000})
+			engine.checkContainer(t, resources["worker-a"], "worker-a")
+		})
+	}
+}
+
+// The memory that a container may still use bounds its probes, seen from a
+// container beside it, too.
+func TestDockerMemoryLimit(t *testing.T) {
+	kerneltest.Require(t)
+	engine := startDocker(t)
+	engine.buildScratch(t, "worker", map[string]string{"worker": buildWorker(t)})
+	engine.buildScratch(t, "uspan", map[string]string{"uspan": filepath.Join(build(t, "./cmd/uspan"), "uspan")})
+	for _, test := range []struct {
+		memory  string
+		refused bool
+	}{{"6m", true}, {"1g", false}} {
+		name := "limit-" + test.memory
+		w := startWorker(t, name, engine.run(name, "-i", "-e", "WORKER", "-e", "OTEL_SERVICE_NAME", "--memory="+test.memory, "worker"))
+		out, err := engine.run("uspan", "--pid=container:"+name,
+			"--cap-drop=ALL", "--cap-add=SYS_PTRACE", "--cap-add=DAC_READ_SEARCH", "--cap-add=SYS_ADMIN",
+			"uspan", "attach", "-f", "*", "--for", "10ms", "-o", "json=/dev/null", "1").CombinedOutput()
+		refused := strings.Contains(string(out), "process 1: the probes need ") && strings.Contains(string(out), " KiB of its memory, and its cgroup has ")
+		if refused != test.refused || (err != nil) != test.refused {
+			t.Errorf("with a limit of %s: %v\n%s", test.memory, err, out)
+		}
+		w.work(t, 1)
+	}
+}
