@@ -137,10 +137,29 @@ func Plan(w io.Writer, config Config) error {
 		if n > 0 {
 			fmt.Fprintln(w)
 		}
+		i.plan.ReadDynamics()
 		_, writeErr := i.plan.WriteTo(w)
 		err = errors.Join(err, writeErr, i.close())
 	}
 	return errors.Join(err, config.writeMemory(w, images))
+}
+
+// List writes the functions of a configuration's targets, their signatures, and
+// which values cannot be captured; as JSON, an object a line. It needs no
+// privileges beyond reading the executables.
+func List(w io.Writer, config Config, asJSON bool) error {
+	images, err := config.images()
+	if err != nil {
+		return err
+	}
+	for _, i := range images {
+		write := i.plan.WriteList
+		if asJSON {
+			write = i.plan.WriteJSON
+		}
+		err = errors.Join(err, write(w), i.close())
+	}
+	return err
 }
 
 // images opens what a configuration names, and starts nothing.

@@ -37,7 +37,7 @@ func (f *flags) add(set *pflag.FlagSet) {
 		"where spans go, `KIND[=WHERE]`: otlp[=URL] (over HTTP to a path or port 4318, else gRPC), tree, json[=FILE]; repeatable "+
 			"(default: otlp where OTEL_EXPORTER_OTLP_ENDPOINT is set, else tree)")
 	set.StringVar(&f.capture, "capture", "auto", "capture arguments and results: `auto|none`")
-	set.IntVar(&f.depth, "capture-depth", 1, "show `N` levels of structs within each other, 1 to 4")
+	addDepth(set, &f.depth)
 	set.DurationVar(&f.duration, "for", 0, "detach and flush after this `DURATION`")
 	set.StringArrayVar(&f.resource, "resource", nil, "resource attribute `KEY=VALUE` that wins over all others; repeatable")
 	set.BoolVar(&f.dryRun, "dry-run", false, "print the plan and end; needs no root")
@@ -47,6 +47,10 @@ func (f *flags) add(set *pflag.FlagSet) {
 	set.DurationVar(&f.flushTimeout, "flush-timeout", 5*time.Second, "how long the last flush may take")
 	set.BoolVarP(&f.verbose, "verbose", "v", false, "say more")
 	set.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but errors")
+}
+
+func addDepth(set *pflag.FlagSet, depth *int) {
+	set.IntVar(depth, "capture-depth", 1, "show `N` levels of structs within each other, 1 to 4")
 }
 
 // config is what the flags ask instrument for, without targets and outputs.
@@ -93,8 +97,8 @@ func (f *flags) rules() (plan.Rules, error) {
 	default:
 		return rules, usageError{fmt.Errorf("--capture %q: auto or none is needed", f.capture)}
 	}
-	if f.depth < 1 || f.depth > plan.MaxDepth {
-		return rules, usageError{fmt.Errorf("--capture-depth %d: 1 to %d is needed", f.depth, plan.MaxDepth)}
+	if err := checkDepth(f.depth); err != nil {
+		return rules, err
 	}
 	if err := rules.Check(); err != nil {
 		return rules, usageError{err}

@@ -71,6 +71,7 @@ func newRoot() *cobra.Command {
 		Example: `  sudo uspan run -- ./app                        # its own packages, a live call tree
   sudo uspan run -o otlp=http://localhost:4317 -f 'main.*' -- ./app -port 8080
   sudo uspan attach -f 'shop/cart.(*Cart).*' 4242  # a running process
+  uspan list ./app 'main.*'                      # signatures, and what cannot be captured
   uspan run --dry-run -f 'main.*' -- ./app       # what would be traced, and why not`,
 		Long: `uspan turns any function of any running Go program into an OpenTelemetry span:
 no code change, no rebuild, no restart.`,
@@ -89,7 +90,7 @@ no code change, no rebuild, no restart.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetHelpTemplate(helpTemplate)
-	root.AddCommand(newRun(), newAttach())
+	root.AddCommand(newRun(), newAttach(), newList())
 	return root
 }
 

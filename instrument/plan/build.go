@@ -43,7 +43,7 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	}
 	b.plan.Runtime = rt
 	b.leaveOut()
-	if err := b.check(); err != nil {
+	if err := b.check(); err != nil && !rules.Look {
 		return nil, err
 	}
 	b.finish()

@@ -16,6 +16,8 @@ type Rules struct {
 	// elements of a slice or an array, or entries of a map (16); Depth the structs
 	// that are shown within each other (1).
 	StringBytes, Items, Depth int
+	// Look says that nothing will be traced: functions that cannot be are no error.
+	Look bool
 }
 
 // A Plan is what will be done to one executable.

@@ -1,0 +1,158 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// A Listing is what is said of a function by List, in JSON as well.
+type Listing struct {
+	Name   string `json:"name"`
+	Symbol string `json:"symbol"`
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	// Refused is why the function cannot be traced; empty where it can.
+	Refused string `json:"refused,omitempty"`
+	// Unvalued is why nothing is known of the arguments and results.
+	Unvalued string  `json:"unvalued,omitempty"`
+	Args     []Value `json:"args,omitempty"`
+	Results  []Value `json:"results,omitempty"`
+	// Entries and Exits are the numbers of probes.
+	Entries int `json:"entries"`
+	Exits   int `json:"exits"`
+}
+
+// A Value is what is said of a parameter or a result.
+type Value struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	// Missing is what cannot be captured of it, and why: all of it where the path
+	// is the name. Any of it may still be nil, or too long, at run time.
+	Missing []Missing `json:"missing,omitempty"`
+}
+
+// A Missing is a part of a value that cannot be captured.
+type Missing struct {
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+}
+
+// List says of the functions of a plan, and of those that were refused, what can
+// be captured.
+func (p *Plan) List() []Listing {
+	list := make([]Listing, 0, len(p.Functions)+len(p.Skipped))
+	for i := range p.Functions {
+		f := &p.Functions[i]
+		l := Listing{
+			Name: f.Name, Symbol: f.Symbol, File: f.File, Line: f.Line, Unvalued: f.Unvalued,
+			Args: f.Args.list(), Results: f.Results.list(), Entries: len(f.Entries), Exits: len(f.Exits),
+		}
+		if p.Unvalued != "" {
+			l.Unvalued = p.Unvalued
+		}
+		list = append(list, l)
+	}
+	for i := range p.Skipped {
+		s := &p.Skipped[i]
+		list = append(list, Listing{Name: s.Name, Symbol: s.Symbol, Refused: s.Reason})
+	}
+	return list
+}
+
+func (p *Part) list() []Value {
+	values := make([]Value, len(p.Captures))
+	for i := range p.Captures {
+		c := &p.Captures[i]
+		values[i] = Value{Name: c.Name, Type: c.Type, Missing: c.Node.missing(c.Name, nil)}
+	}
+	return values
+}
+
+// missing adds what a node leaves out to a list.
+func (n *Node) missing(path string, list []Missing) []Missing {
+	switch n.Kind {
+	case None:
+		return append(list, Missing{path, n.Reason})
+	case Redacted:
+		return append(list, Missing{path, "looks like a secret"})
+	case Struct:
+		for i := range n.Fields {
+			list = n.Fields[i].Node.missing(path+"."+n.Fields[i].Name, list)
+		}
+		if n.Left > 0 {
+			list = append(list, Missing{path, fmt.Sprintf("%d more fields", n.Left)})
+		}
+	case Pointer:
+		return n.Elem.missing(path, list)
+	case Slice, Array:
+		return n.Elem.missing(path+"[]", list)
+	case Map:
+		list = n.Map.Group.Key.missing(path+"[key]", list)
+		return n.Map.Group.Elem.missing(path+"[]", list)
+	}
+	return list
+}
+
+// WriteList writes List for people: a line for each function as Go declares it,
+// below it what cannot be captured.
+func (p *Plan) WriteList(w io.Writer) error {
+	var b strings.Builder
+	for _, l := range p.List() {
+		b.WriteString(l.Name)
+		if l.Refused != "" {
+			fmt.Fprintf(&b, "\n    not traced: %s\n", l.Refused)
+			continue
+		}
+		if l.Unvalued == "" {
+			fmt.Fprintf(&b, "(%s)", declared(l.Args))
+			switch results := declared(l.Results); {
+			case len(l.Results) == 1 && results == l.Results[0].Type:
+				b.WriteString(" " + results)
+			case len(l.Results) > 0:
+				b.WriteString(" (" + results + ")")
+			}
+		}
+		if l.File != "" {
+			fmt.Fprintf(&b, "  %s:%d", l.File, l.Line)
+		}
+		b.WriteByte('\n')
+		if l.Unvalued != "" {
+			fmt.Fprintf(&b, "    no values: %s\n", l.Unvalued)
+		}
+		for i, values := range [][]Value{l.Args, l.Results} {
+			for _, v := range values {
+				for _, m := range v.Missing {
+					fmt.Fprintf(&b, "    %s %s: %s\n", [2]string{"arg", "ret"}[i], m.Path, m.Reason)
+				}
+			}
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// declared are parameters as a declaration has them.
+func declared(values []Value) string {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = v.Name + " " + v.Type
+		if strings.Trim(v.Name, "_0123456789") == "" {
+			texts[i] = v.Type // it has no name
+		}
+	}
+	return strings.Join(texts, ", ")
+}
+
+// WriteJSON writes List as JSON, an object a line.
+func (p *Plan) WriteJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	for _, l := range p.List() {
+		if err := encoder.Encode(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
