@@ -40,11 +40,18 @@ static __always_inline __u8 byte_at(struct values *values, __u32 position)
 	return position < values_bytes ? values->bytes[position] : 0;
 }
 
-/* Copies n bytes of the target to a position. */
-static __always_inline long read_memory(struct values *values, __u32 position, __u64 address,
-					__u32 n)
+/*
+ * Copies n bytes of the target to a position. What is compared is the very
+ * register that is used: Linux 6.1 does not see that half of one is bounded.
+ */
+static __always_inline long read_memory(struct values *values, __u64 position, __u64 address,
+					__u64 n)
 {
-	if (n > chunk_bytes || position > values_bytes - chunk_bytes)
+	barrier_var(n);
+	if (n > chunk_bytes)
+		return -1;
+	barrier_var(position);
+	if (position > values_bytes - chunk_bytes)
 		return -1;
 	return n ? bpf_probe_read_user(values->bytes + position, n, (void *)address) : 0;
 }
