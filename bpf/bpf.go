@@ -5,7 +5,7 @@ package bpf
 
 import "github.com/cilium/ebpf"
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type chunk -type root -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type condition -type event_flags -type cookie_flags -type values_layout uspan uspan.bpf.c
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type chunk -type root -type secret_state -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type class -type condition -type event_flags -type cookie_flags -type values_layout uspan uspan.bpf.c
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" self self.bpf.c
 
 // The structs of event.h, which the kernel programs send, and of maps.h, which
@@ -21,6 +21,8 @@ type (
 	Root = uspanRoot
 	// Function is what is the same for all calls of one function.
 	Function = uspanFunction
+	// SecretState is a state of the automaton that looks for secrets in keys.
+	SecretState = uspanSecretState
 	// Dynamic is what is read of a dynamic type.
 	Dynamic = uspanDynamic
 	// DynamicKey identifies a Dynamic.
@@ -61,12 +63,14 @@ const (
 
 	StepWhole = uint8(uspanStepFlagsSTEP_WHOLE)
 	StepEmpty = uint8(uspanStepFlagsSTEP_EMPTY)
+	StepKey   = uint8(uspanStepFlagsSTEP_KEY)
 
 	GuardNone    = uint8(uspanStepGuardGUARD_NONE)
 	GuardZero    = uint8(uspanStepGuardGUARD_ZERO)
 	GuardNotZero = uint8(uspanStepGuardGUARD_NOT_ZERO)
 	GuardTopHash = uint8(uspanStepGuardGUARD_TOP_HASH)
 	GuardControl = uint8(uspanStepGuardGUARD_CONTROL)
+	GuardPublic  = uint8(uspanStepGuardGUARD_PUBLIC)
 
 	LengthWord = uint8(uspanStepLengthLENGTH_WORD)
 	LengthMask = uint8(uspanStepLengthLENGTH_MASK)
@@ -78,6 +82,11 @@ const (
 	ChunkInvalid = uint8(uspanChunkStatusCHUNK_INVALID)
 	ChunkType    = uint8(uspanChunkStatusCHUNK_TYPE)
 	ChunkDeep    = uint8(uspanChunkStatusCHUNK_DEEP)
+	ChunkSecret  = uint8(uspanChunkStatusCHUNK_SECRET)
+
+	ClassBoundary = int(uspanClassCLASS_BOUNDARY)
+	ClassOther    = int(uspanClassCLASS_OTHER)
+	Classes       = int(uspanClassCLASSES)
 
 	CookieArgs    = uint64(uspanCookieFlagsCOOKIE_ARGS)
 	CookieResults = uint64(uspanCookieFlagsCOOKIE_RESULTS)

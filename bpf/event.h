@@ -75,6 +75,7 @@ enum step_op {
 enum step_flags {
 	STEP_WHOLE = 1, /* elements are read at once, not by ranges among their steps */
 	STEP_EMPTY = 2, /* an interface without methods: its first word is the type */
+	STEP_KEY = 4,	/* a string that says whether what GUARD_PUBLIC guards is read */
 };
 
 /* When a step is taken: what it needs to find at `guard` of the element. */
@@ -84,6 +85,7 @@ enum step_guard {
 	GUARD_NOT_ZERO = 2, /* a word that is not */
 	GUARD_TOP_HASH = 3, /* a byte of a bucket's top hashes: the slot is in use */
 	GUARD_CONTROL = 4,  /* a byte of a group's control word: the slot is in use */
+	GUARD_PUBLIC = 8,   /* besides: the last STEP_KEY does not look like a secret */
 };
 
 /* Where a STEP_DATA has the number of elements. */
@@ -114,6 +116,7 @@ enum chunk_status {
 	CHUNK_INVALID = 2, /* a length that no Go value has */
 	CHUNK_TYPE = 3,	   /* a dynamic type without steps */
 	CHUNK_DEEP = 4,	   /* too many chunks lead to it */
+	CHUNK_SECRET = 5,  /* a key that looks like a secret: what is behind it is not read */
 };
 
 /*
@@ -164,6 +167,22 @@ enum part {
 /* What is read at the entry and at the exits of a function. */
 struct function {
 	struct root roots[2];
+};
+
+/*
+ * A state of the automaton that looks for the names of secrets in keys: which
+ * state is next by the class of a character, and whether a name has ended.
+ */
+enum class {
+	CLASS_BOUNDARY = 26, /* between words; 0 to 25 are letters of either case */
+	CLASS_OTHER = 27,    /* a letter that no name has */
+	CLASSES = 32,	     /* with a power of two the verifier sees the bound */
+};
+
+struct secret_state {
+	__u16 next[CLASSES];
+	__u16 found;
+	__u16 pad;
 };
 
 /* What differs between executables. */

@@ -159,6 +159,14 @@ struct {
 	__uint(max_entries, 1);
 } dynamics SEC(".maps");
 
+/* state -> secret_state, 0 the first. Written by uspan before attaching. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct secret_state);
+	__uint(max_entries, 1);
+} secrets SEC(".maps");
+
 /* Events. Full: the event is gone, counted in ring_full. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

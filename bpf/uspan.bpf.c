@@ -11,6 +11,7 @@
 #include "maps.h"
 #include "config.h"
 #include "goroutine.h"
+#include "secret.h"
 #include "values.h"
 #include "frame.h"
 #include "process.h"
@@ -23,6 +24,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 const struct event *type_event __attribute__((unused));
 const struct chunk *type_chunk __attribute__((unused));
 const struct root *type_root __attribute__((unused));
+const struct secret_state *type_secret_state __attribute__((unused));
 const enum event_kind *type_event_kind __attribute__((unused));
 const enum event_flags *type_event_flags __attribute__((unused));
 const enum end_reason *type_end_reason __attribute__((unused));
@@ -31,6 +33,7 @@ const enum step_flags *type_step_flags __attribute__((unused));
 const enum step_guard *type_step_guard __attribute__((unused));
 const enum step_length *type_step_length __attribute__((unused));
 const enum chunk_status *type_chunk_status __attribute__((unused));
+const enum class *type_class __attribute__((unused));
 const enum cookie_flags *type_cookie_flags __attribute__((unused));
 const enum values_layout *type_values_layout __attribute__((unused));
 const enum condition *type_condition __attribute__((unused));

@@ -38,6 +38,15 @@ const (
 	uspanChunkStatusCHUNK_INVALID uspanChunkStatus = 2
 	uspanChunkStatusCHUNK_TYPE    uspanChunkStatus = 3
 	uspanChunkStatusCHUNK_DEEP    uspanChunkStatus = 4
+	uspanChunkStatusCHUNK_SECRET  uspanChunkStatus = 5
+)
+
+type uspanClass uint32
+
+const (
+	uspanClassCLASS_BOUNDARY uspanClass = 26
+	uspanClassCLASS_OTHER    uspanClass = 27
+	uspanClassCLASSES        uspanClass = 32
 )
 
 type uspanCondition uint32
@@ -190,6 +199,13 @@ type uspanRoot struct {
 	Stack     int16
 }
 
+type uspanSecretState struct {
+	_     structs.HostLayout
+	Next  [32]uint16
+	Found uint16
+	Pad   uint16
+}
+
 type uspanStep struct {
 	_       structs.HostLayout
 	Op      uint8
@@ -209,6 +225,7 @@ type uspanStepFlags uint32
 const (
 	uspanStepFlagsSTEP_WHOLE uspanStepFlags = 1
 	uspanStepFlagsSTEP_EMPTY uspanStepFlags = 2
+	uspanStepFlagsSTEP_KEY   uspanStepFlags = 4
 )
 
 type uspanStepGuard uint32
@@ -219,6 +236,7 @@ const (
 	uspanStepGuardGUARD_NOT_ZERO uspanStepGuard = 2
 	uspanStepGuardGUARD_TOP_HASH uspanStepGuard = 3
 	uspanStepGuardGUARD_CONTROL  uspanStepGuard = 4
+	uspanStepGuardGUARD_PUBLIC   uspanStepGuard = 8
 )
 
 type uspanStepLength uint32
@@ -259,6 +277,7 @@ const (
 	uspanMapFunctions        = "functions"
 	uspanMapGoroutines       = "goroutines"
 	uspanMapProcesses        = "processes"
+	uspanMapSecrets          = "secrets"
 	uspanMapSteps            = "steps"
 	uspanMapValues           = "values"
 	uspanProgEnter           = "enter"
@@ -274,6 +293,7 @@ const (
 	uspanVarSelfTgid         = "self_tgid"
 	uspanVarTypeChunk        = "type_chunk"
 	uspanVarTypeChunkStatus  = "type_chunk_status"
+	uspanVarTypeClass        = "type_class"
 	uspanVarTypeCondition    = "type_condition"
 	uspanVarTypeCookieFlags  = "type_cookie_flags"
 	uspanVarTypeEndReason    = "type_end_reason"
@@ -281,6 +301,7 @@ const (
 	uspanVarTypeEventFlags   = "type_event_flags"
 	uspanVarTypeEventKind    = "type_event_kind"
 	uspanVarTypeRoot         = "type_root"
+	uspanVarTypeSecretState  = "type_secret_state"
 	uspanVarTypeStepFlags    = "type_step_flags"
 	uspanVarTypeStepGuard    = "type_step_guard"
 	uspanVarTypeStepLength   = "type_step_length"
@@ -350,6 +371,7 @@ type uspanMapSpecs struct {
 	Functions   *ebpf.MapSpec `ebpf:"functions"`
 	Goroutines  *ebpf.MapSpec `ebpf:"goroutines"`
 	Processes   *ebpf.MapSpec `ebpf:"processes"`
+	Secrets     *ebpf.MapSpec `ebpf:"secrets"`
 	Steps       *ebpf.MapSpec `ebpf:"steps"`
 	Values      *ebpf.MapSpec `ebpf:"values"`
 }
@@ -367,6 +389,7 @@ type uspanVariableSpecs struct {
 	SelfTgid         *ebpf.VariableSpec `ebpf:"self_tgid"`
 	TypeChunk        *ebpf.VariableSpec `ebpf:"type_chunk"`
 	TypeChunkStatus  *ebpf.VariableSpec `ebpf:"type_chunk_status"`
+	TypeClass        *ebpf.VariableSpec `ebpf:"type_class"`
 	TypeCondition    *ebpf.VariableSpec `ebpf:"type_condition"`
 	TypeCookieFlags  *ebpf.VariableSpec `ebpf:"type_cookie_flags"`
 	TypeEndReason    *ebpf.VariableSpec `ebpf:"type_end_reason"`
@@ -374,6 +397,7 @@ type uspanVariableSpecs struct {
 	TypeEventFlags   *ebpf.VariableSpec `ebpf:"type_event_flags"`
 	TypeEventKind    *ebpf.VariableSpec `ebpf:"type_event_kind"`
 	TypeRoot         *ebpf.VariableSpec `ebpf:"type_root"`
+	TypeSecretState  *ebpf.VariableSpec `ebpf:"type_secret_state"`
 	TypeStepFlags    *ebpf.VariableSpec `ebpf:"type_step_flags"`
 	TypeStepGuard    *ebpf.VariableSpec `ebpf:"type_step_guard"`
 	TypeStepLength   *ebpf.VariableSpec `ebpf:"type_step_length"`
@@ -411,6 +435,7 @@ type uspanMaps struct {
 	Functions   *ebpf.Map `ebpf:"functions"`
 	Goroutines  *ebpf.Map `ebpf:"goroutines"`
 	Processes   *ebpf.Map `ebpf:"processes"`
+	Secrets     *ebpf.Map `ebpf:"secrets"`
 	Steps       *ebpf.Map `ebpf:"steps"`
 	Values      *ebpf.Map `ebpf:"values"`
 }
@@ -425,6 +450,7 @@ func (m *uspanMaps) Close() error {
 		m.Functions,
 		m.Goroutines,
 		m.Processes,
+		m.Secrets,
 		m.Steps,
 		m.Values,
 	)
@@ -443,6 +469,7 @@ type uspanVariables struct {
 	SelfTgid         *ebpf.Variable `ebpf:"self_tgid"`
 	TypeChunk        *ebpf.Variable `ebpf:"type_chunk"`
 	TypeChunkStatus  *ebpf.Variable `ebpf:"type_chunk_status"`
+	TypeClass        *ebpf.Variable `ebpf:"type_class"`
 	TypeCondition    *ebpf.Variable `ebpf:"type_condition"`
 	TypeCookieFlags  *ebpf.Variable `ebpf:"type_cookie_flags"`
 	TypeEndReason    *ebpf.Variable `ebpf:"type_end_reason"`
@@ -450,6 +477,7 @@ type uspanVariables struct {
 	TypeEventFlags   *ebpf.Variable `ebpf:"type_event_flags"`
 	TypeEventKind    *ebpf.Variable `ebpf:"type_event_kind"`
 	TypeRoot         *ebpf.Variable `ebpf:"type_root"`
+	TypeSecretState  *ebpf.Variable `ebpf:"type_secret_state"`
 	TypeStepFlags    *ebpf.Variable `ebpf:"type_step_flags"`
 	TypeStepGuard    *ebpf.Variable `ebpf:"type_step_guard"`
 	TypeStepLength   *ebpf.Variable `ebpf:"type_step_length"`

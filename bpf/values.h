@@ -19,8 +19,10 @@
 struct reading {
 	struct values *values;
 	__u64 cookie;
-	__u32 used;  /* bytes of values->bytes in use */
-	__u32 depth; /* index of the current level */
+	__u32 used;   /* bytes of values->bytes in use */
+	__u32 depth;  /* index of the current level */
+	__u32 secret; /* whether the last STEP_KEY looked like one, or could not be seen */
+	__u32 pad;
 };
 
 /* Whether there is room for the longest chunk, and what is in it can be found. */
@@ -59,12 +61,15 @@ static __always_inline long read_memory(struct values *values, __u64 position, _
 #define TOP_HASH_MIN 5	  /* runtime.minTopHash: less is an empty slot */
 #define CONTROL_FREE 0x80 /* of an empty or a deleted slot (internal/runtime/maps) */
 
-static __always_inline bool guard_holds(struct values *values, struct level *level,
+static __always_inline bool guard_holds(struct reading *reading, struct level *level,
 					struct step *step)
 {
+	struct values *values = reading->values;
 	__u32 at = level->position + step->guard;
 
-	switch (step->guarded) {
+	if (step->guarded & GUARD_PUBLIC && reading->secret)
+		return false;
+	switch (step->guarded & ~GUARD_PUBLIC) {
 	case GUARD_ZERO:
 		return !word_at(values, at);
 	case GUARD_NOT_ZERO:
@@ -151,6 +156,18 @@ static __always_inline void follow_pointer(struct reading *reading, struct chunk
 		read_elements(reading, chunk, &elements, 0);
 }
 
+/* A key that was not read, or not to its end, cannot be called harmless. */
+static __always_inline void judge(struct reading *reading, struct chunk *chunk, __u32 head,
+				  __u64 length)
+{
+	if (chunk->status == CHUNK_OK && length <= chunk->size &&
+	    !looks_secret(reading->values, head + sizeof(*chunk), chunk->size))
+		return;
+	reading->secret = true;
+	if (chunk->status == CHUNK_OK)
+		chunk->status = CHUNK_SECRET;
+}
+
 static __always_inline void follow_data(struct reading *reading, struct chunk *chunk,
 					struct level *level, struct step *step, __u32 at)
 {
@@ -161,8 +178,11 @@ static __always_inline void follow_data(struct reading *reading, struct chunk *c
 		.count = step->count,
 		.whole = step->flags & STEP_WHOLE,
 	};
+	__u32 head = reading->used;
 	__u64 length;
 
+	if (step->flags & STEP_KEY)
+		reading->secret = false;
 	switch (step->length) {
 	case LENGTH_LOG2:
 	case LENGTH_HALF:
@@ -180,12 +200,15 @@ static __always_inline void follow_data(struct reading *reading, struct chunk *c
 	if (!length || !elements.address)
 		return;
 	if (length > LENGTH_MAX) {
+		reading->secret = true;
 		chunk->status = CHUNK_INVALID;
 		reading->used += sizeof(*chunk);
 		return;
 	}
 	elements.left = length > step->limit ? step->limit : length;
 	read_elements(reading, chunk, &elements, 0);
+	if (step->flags & STEP_KEY)
+		judge(reading, chunk, head, length);
 }
 
 /* What addresses of the process are above those of its executable. */
@@ -324,7 +347,7 @@ static long next_step(__u32 n, void *context)
 	step = bpf_map_lookup_elem(&steps, &index);
 	if (!step)
 		return 1;
-	if (guard_holds(reading->values, level, step))
+	if (guard_holds(reading, level, step))
 		take_step(reading, level, step);
 	return 0;
 }

@@ -49,7 +49,7 @@ func kernelMemory(t *testing.T, s *Session) (sum uint64) {
 	maps := s.objects
 	for _, m := range []*ebpf.Map{
 		maps.Goroutines, maps.Frames, maps.Values, maps.EmptyValues, maps.Processes,
-		maps.Binaries, maps.Functions, maps.Steps, maps.Dynamics, maps.Events,
+		maps.Binaries, maps.Functions, maps.Steps, maps.Dynamics, maps.Secrets, maps.Events,
 	} {
 		info, err := m.Info()
 		if err != nil {

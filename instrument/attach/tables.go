@@ -17,6 +17,7 @@ type tables struct {
 	functions   []bpf.Function
 	steps       []bpf.Step
 	dynamics    map[bpf.DynamicKey]bpf.Dynamic
+	secrets     []bpf.SecretState
 	binaries    int
 	valuesBytes int
 	chunkBytes  int
@@ -43,6 +44,7 @@ const maxProcesses = 16384
 
 func newTables(plans []*plan.Plan) *tables {
 	t := &tables{binaries: len(plans), chunkBytes: minChunk, dynamics: make(map[bpf.DynamicKey]bpf.Dynamic)}
+	t.secrets = secretStates(plan.Secrets())
 	room := 0
 	for binary, p := range plans {
 		t.base = append(t.base, len(t.functions))
@@ -143,7 +145,25 @@ func stepOf(s *plan.Step, first uint32) bpf.Step {
 	if s.Empty {
 		step.Flags |= bpf.StepEmpty
 	}
+	if s.Key {
+		step.Flags |= bpf.StepKey
+	}
+	if s.Public {
+		step.Guarded |= bpf.GuardPublic
+	}
 	return step
+}
+
+// secretStates are the states of the automaton as the kernel programs have them.
+func secretStates(a *plan.Automaton) []bpf.SecretState {
+	states := make([]bpf.SecretState, len(a.Next))
+	for i, next := range a.Next {
+		copy(states[i].Next[:], next[:]) // 0 for letters that no name has
+		if a.Found[i] {
+			states[i].Found = 1
+		}
+	}
+	return states
 }
 
 func dynamic(d *plan.Dynamic, first uint32) bpf.Dynamic {
@@ -200,6 +220,7 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 		"functions":    max(len(t.functions), 1),
 		"steps":        max(len(t.steps), 1),
 		"dynamics":     max(len(t.dynamics), 1),
+		"secrets":      len(t.secrets),
 		"events":       options.RingBytes,
 		"empty_values": 1,
 	} {
@@ -221,6 +242,9 @@ func (t *tables) write(objects *bpf.Objects) error {
 		return err
 	}
 	if err := writeArray(objects.Steps, t.steps); err != nil {
+		return err
+	}
+	if err := writeArray(objects.Secrets, t.secrets); err != nil {
 		return err
 	}
 	for key, dynamic := range t.dynamics {

@@ -100,6 +100,10 @@ type Group struct {
 	Key, Elem         *Node
 }
 
+// Judged says that what belongs to a key is read only where the key does not look
+// like a secret.
+func (g *Group) Judged() bool { return g.Key.Kind == String }
+
 // Slots is the number of slots of a group (abi.SwissMapGroupSlots, bucketCnt).
 const Slots = 8
 

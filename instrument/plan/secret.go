@@ -11,7 +11,7 @@ import (
 // written as one are found by their ends (secretEnds).
 var secretWords = map[string]bool{
 	"password": true, "passwords": true, "passwd": true, "pwd": true, "passphrase": true, "passcode": true,
-	"secret": true, "secrets": true, "token": true, "tokens": true, "jwt": true, "otp": true,
+	"secret": true, "secrets": true, "token": true, "tokens": true, "jwt": true, "jwts": true, "otp": true,
 	"authorization": true, "bearer": true, "cookie": true, "cookies": true,
 	"credential": true, "credentials": true, "cred": true, "creds": true,
 	"apikey": true, "apikeys": true, "privatekey": true, "secretkey": true, "accesskey": true,

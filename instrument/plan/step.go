@@ -8,11 +8,14 @@ import (
 // A Step is one thing that the kernel programs read: see struct step of
 // bpf/event.h, which has the fields of the same names.
 type Step struct {
-	Op     Op
-	Whole  bool
-	Empty  bool
-	Guard  Guard
-	Length Length
+	Op    Op
+	Whole bool
+	Empty bool
+	// Key says that the data is a key which may look like a secret, Public that
+	// the step is taken only where the last one does not.
+	Key, Public bool
+	Guard       Guard
+	Length      Length
 	// Offset is in the element that the step is taken for, GuardAt as well.
 	Offset, GuardAt uint32
 	Size, Limit     uint32
@@ -86,7 +89,12 @@ func (g *Group) ranges() []span {
 	var never []span
 	for i := range uint32(Slots) {
 		g.Key.collect(g.Keys+i*g.KeyStride, &read, &never)
-		g.Elem.collect(g.Elems+i*g.ElemStride, &read, &never)
+		elem := g.Elems + i*g.ElemStride
+		if g.Judged() { // only once its key is known
+			never = append(never, span{elem, elem + g.ElemStride})
+			continue
+		}
+		g.Elem.collect(elem, &read, &never)
 	}
 	slices.SortFunc(read, func(a, b span) int { return int(a.start) - int(b.start) })
 	return merge(read, never)
@@ -251,8 +259,18 @@ func (c *compiler) group(g *Group) elements {
 	}
 	e, steps := inOneOrMore(g.ranges())
 	for i := range uint32(Slots) {
-		slot := c.follow(g.Key, g.Keys+i*g.KeyStride)
-		slot = append(slot, c.follow(g.Elem, g.Elems+i*g.ElemStride)...)
+		key := c.follow(g.Key, g.Keys+i*g.KeyStride)
+		elem := c.follow(g.Elem, g.Elems+i*g.ElemStride)
+		if g.Judged() {
+			key[0].Key = true
+			for _, r := range g.Elem.ranges() {
+				elem = append([]Step{{Op: ReadRange, Offset: g.Elems + i*g.ElemStride + r.start, Size: r.end - r.start}}, elem...)
+			}
+			for j := range elem {
+				elem[j].Public = true
+			}
+		}
+		slot := append(key, elem...)
 		for j := range slot {
 			slot[j].Guard, slot[j].GuardAt = TopHashInUse, g.Control+i
 			if g.Swiss {

@@ -87,6 +87,7 @@ type decoder struct {
 	bias    uint64
 	chunks  []byte
 	missing string // why there is nothing behind the last chunk
+	secret  bool   // the last key looks like a secret, or could not be judged
 }
 
 // A source is where what a value leads to comes from.
@@ -151,11 +152,16 @@ func (d *decoder) follow(addr, size uint64, from source) (memory []byte, next so
 	switch chunk.Status {
 	case bpf.ChunkOK:
 		return bytes, stream, ""
+	case bpf.ChunkSecret:
+		d.secret = true
+		return bytes, stream, ""
 	case bpf.ChunkDeep:
 		return bytes, nowhere, ""
 	case bpf.ChunkInvalid:
+		d.secret = true
 		return nil, nowhere, invalid
 	case bpf.ChunkFault:
+		d.secret = true
 		if chunk.Good > 0 {
 			return bytes[:chunk.Good], stream, ""
 		}

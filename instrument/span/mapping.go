@@ -90,9 +90,14 @@ func (d *decoder) groups(g *plan.Group, memory []byte, from source, entries Map)
 			if g.Swiss && control&controlFree != 0 || !g.Swiss && control < minTopHash {
 				continue
 			}
+			d.secret = false
 			key, note := d.value(g.Key, memory[g.Keys+i*g.KeyStride:], from)
 			v := Value{Name: keyName(key, note)}
-			v.Value, v.Note = d.value(g.Elem, memory[g.Elems+i*g.ElemStride:], from)
+			if g.Judged() && (d.secret || from == file) {
+				v.Note = isRedacted
+			} else {
+				v.Value, v.Note = d.value(g.Elem, memory[g.Elems+i*g.ElemStride:], from)
+			}
 			entries = append(entries, v)
 		}
 	}

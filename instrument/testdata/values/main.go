@@ -141,6 +141,11 @@ func maps(m map[string]int, none, empty map[int]string, p map[int]*point, s map[
 }
 
 //go:noinline
+func secretMaps(m map[string]string, n map[string]int, p map[string]*item, long map[string]int) {
+	use(m, n, p, long)
+}
+
+//go:noinline
 func bigMap(m map[int]int) { use(m) }
 
 //go:noinline
@@ -226,6 +231,12 @@ func main() {
 	pointers(eve, nil, &n, &mail, &f, &pn, &yes)
 	secrets(login{"eve", 1234, 2, [16]byte{1}, "now"}, &login{"bob", 99, 1, [16]byte{2}, "then"}, "hunter2", []string{"t1"})
 	maps(map[string]int{"one": 1, "two": 2}, nil, map[int]string{}, map[int]*point{5: {1, 2}, -1: nil}, map[string]string{"k": "v", "empty": ""})
+	secretMaps(
+		map[string]string{"user": "eve", "Authorization": "Bearer 1", "X-Api__Key": "2", "userTokens": "3", "tokenizer": "4", "JWTs": "5", "": "6"},
+		map[string]int{"otp": 123456, "hotplate": 1, "password": 2},
+		map[string]*item{"mySecret": {"s", 1, 2}, "tea": {"t", 3, 4}},
+		map[string]int{strings.Repeat("k", 200): 1},
+	)
 	many := map[int]int{}
 	for i := 0; i < 1000; i++ {
 		many[i] = i * i
