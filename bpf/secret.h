@@ -5,6 +5,22 @@
  */
 #pragma once
 
+/*
+ * Where a position lies, if there are `room` bytes from it on; else NULL. The
+ * number that is checked has to be the one that is used: older verifiers do not
+ * see that a copy of it is the same.
+ */
+static __always_inline void *place(struct values *values, __u32 position, __u32 room)
+{
+	__u64 at = position;
+
+	barrier_var(at);
+	if (at > values_bytes - room)
+		return NULL;
+	barrier_var(at); /* nor may the address be computed before */
+	return values->bytes + at;
+}
+
 struct naming {
 	struct values *values;
 	__u32 position; /* of the key in values->bytes */
@@ -27,9 +43,9 @@ static __always_inline bool is_lower(__u8 c)
 /* The character at an index of the key; 0 beyond its ends. */
 static __always_inline __u8 character(struct naming *naming, __u32 n)
 {
-	__u32 position = naming->position + n;
+	__u8 *at = place(naming->values, naming->position + n, 1);
 
-	return n < naming->length && position < values_bytes ? naming->values->bytes[position] : 0;
+	return n < naming->length && at ? *at : 0;
 }
 
 static __always_inline void advance(struct naming *naming, __u32 class)

@@ -26,20 +26,24 @@ struct reading {
 };
 
 /* Whether there is room for the longest chunk, and what is in it can be found. */
-static __always_inline bool has_room(__u32 used)
+static __always_inline struct chunk *new_chunk(struct values *values, __u32 used)
 {
-	return used <= values_bytes - 2 * chunk_bytes - sizeof(struct chunk);
+	return place(values, used, 2 * chunk_bytes + sizeof(struct chunk));
 }
 
 /* The word of the chunks at a position; 0 where there is none. */
 static __always_inline __u64 word_at(struct values *values, __u32 position)
 {
-	return position <= values_bytes - WORD ? *(__u64 *)(values->bytes + position) : 0;
+	__u64 *word = place(values, position, WORD);
+
+	return word ? *word : 0;
 }
 
 static __always_inline __u8 byte_at(struct values *values, __u32 position)
 {
-	return position < values_bytes ? values->bytes[position] : 0;
+	__u8 *byte = place(values, position, 1);
+
+	return byte ? *byte : 0;
 }
 
 /*
@@ -276,9 +280,9 @@ static __always_inline void read_range(struct reading *reading, struct level *le
 		return;
 	level->next = level->count;
 	level->left = 0;
-	if (level->chunk > values_bytes - sizeof(*chunk))
+	chunk = place(values, level->chunk, sizeof(*chunk));
+	if (!chunk)
 		return;
-	chunk = (struct chunk *)(values->bytes + level->chunk);
 	chunk->good = good;
 	chunk->status = CHUNK_FAULT;
 }
@@ -286,7 +290,7 @@ static __always_inline void read_range(struct reading *reading, struct level *le
 static __always_inline void take_step(struct reading *reading, struct level *level,
 				      struct step *step)
 {
-	__u32 at = level->position + step->offset, used = reading->used;
+	__u32 at = level->position + step->offset;
 	struct chunk *chunk;
 
 	if (step->op == STEP_RANGE) {
@@ -305,9 +309,9 @@ static __always_inline void take_step(struct reading *reading, struct level *lev
 		go_down(reading, &elements, at, level->chunk);
 		return;
 	}
-	if (!has_room(used))
+	chunk = new_chunk(reading->values, reading->used);
+	if (!chunk)
 		return;
-	chunk = (struct chunk *)(reading->values->bytes + used);
 	switch (step->op) {
 	case STEP_POINTER:
 		follow_pointer(reading, chunk, step, at);
@@ -328,7 +332,7 @@ static long next_step(__u32 n, void *context)
 	struct step *step;
 	__u32 index;
 
-	if (!has_room(reading->used))
+	if (!new_chunk(reading->values, reading->used))
 		return 1;
 	if (level->next >= level->count) {
 		if (level->left > 1) {
@@ -365,12 +369,12 @@ static __always_inline __u32 read_values(struct hit *hit, struct registers *r,
 	struct root *root;
 	struct chunk *chunk;
 
-	if (!function || !has_room(used))
+	chunk = new_chunk(values, used);
+	if (!function || !chunk)
 		return used;
 	root = &function->roots[results];
 	if (root->size > chunk_bytes)
 		return used;
-	chunk = (struct chunk *)(values->bytes + used);
 	chunk->size = chunk->good = root->size;
 	copy_arguments((__u64 *)(chunk + 1), r, root->registers);
 	reading.used = used + sizeof(*chunk) + root->size;

@@ -60,6 +60,11 @@ func openImage(file *os.File, path string, rules plan.Rules) (*image, error) {
 	if i.binary, err = gobin.NewFile(file, path); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
+	if rules.DebugFile != "" {
+		if err := i.binary.UseDebugFile(rules.DebugFile); err != nil {
+			return nil, errors.Join(err, i.close())
+		}
+	}
 	if err := i.build(rules); err != nil {
 		return nil, errors.Join(err, i.close())
 	}

@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"sort"
 	"strings"
@@ -37,10 +39,20 @@ func TestValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, version := range append(testprog.Versions(), "go1.23.12", "go1.24.9") {
-		for _, flags := range [][]string{nil, {"-buildmode=pie"}, {"-gcflags=all=-N -l"}} {
-			options := testprog.Options{GoVersion: version, Flags: flags}
-			t.Run(options.String(), func(t *testing.T) {
+		for _, mode := range []struct {
+			flags    []string
+			separate bool
+		}{{flags: nil}, {flags: []string{"-buildmode=pie"}}, {flags: []string{"-gcflags=all=-N -l"}}, {separate: true}} {
+			options := testprog.Options{GoVersion: version, Flags: mode.flags}
+			name := options.String()
+			if mode.separate {
+				name += " stripped with a debug file"
+			}
+			t.Run(name, func(t *testing.T) {
 				exe := testprog.Build(t, archive, options)
+				if mode.separate {
+					exe = stripInto(t, exe)
+				}
 				spans, summary, _ := trace(t,
 					instrument.Config{Rules: plan.Rules{Patterns: []string{"main.*", "!main.use", "!main.main*"}, Values: true}},
 					target.Command{Path: exe})
@@ -126,4 +138,25 @@ func withoutUnnamed(golden string) string {
 		}
 	}
 	return b.String()
+}
+
+// stripInto makes a copy of an executable without DWARF and symbols, which says
+// that they are in a debug file beside it.
+func stripInto(t *testing.T, exe string) string {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "program")
+	for _, args := range [][]string{
+		{"objcopy", "--only-keep-debug", exe, path + ".debug"},
+		{"strip", "-o", path, exe},
+		{"objcopy", "--add-gnu-debuglink=" + path + ".debug", path},
+	} {
+		if _, err := exec.LookPath(args[0]); err != nil && os.Getenv("REQUIRE_BPF") != "1" {
+			t.Skipf("no %s here", args[0])
+		}
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
+		}
+	}
+	return path
 }

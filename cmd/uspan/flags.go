@@ -18,6 +18,7 @@ type flags struct {
 	outputs      []string
 	capture      string
 	depth        int
+	debugFile    string
 	duration     time.Duration
 	resource     []string
 	dryRun       bool
@@ -37,7 +38,7 @@ func (f *flags) add(set *pflag.FlagSet) {
 		"where spans go, `KIND[=WHERE]`: otlp[=URL] (over HTTP to a path or port 4318, else gRPC), tree, json[=FILE]; repeatable "+
 			"(default: otlp where OTEL_EXPORTER_OTLP_ENDPOINT is set, else tree)")
 	set.StringVar(&f.capture, "capture", "auto", "capture arguments and results: `auto|none`")
-	addDepth(set, &f.depth)
+	addReading(set, &f.depth, &f.debugFile)
 	set.DurationVar(&f.duration, "for", 0, "detach and flush after this `DURATION`")
 	set.StringArrayVar(&f.resource, "resource", nil, "resource attribute `KEY=VALUE` that wins over all others; repeatable")
 	set.BoolVar(&f.dryRun, "dry-run", false, "print the plan and end; needs no root")
@@ -49,8 +50,11 @@ func (f *flags) add(set *pflag.FlagSet) {
 	set.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but errors")
 }
 
-func addDepth(set *pflag.FlagSet, depth *int) {
+// addReading adds the flags of every command that reads types.
+func addReading(set *pflag.FlagSet, depth *int, debugFile *string) {
 	set.IntVar(depth, "capture-depth", 1, "show `N` levels of structs within each other, 1 to 4")
+	set.StringVar(debugFile, "debug-file", "", "read types from this `FILE`, which the executable was stripped into "+
+		"(default: found by build ID or .gnu_debuglink)")
 }
 
 // config is what the flags ask instrument for, without targets and outputs.
@@ -89,7 +93,7 @@ func (f *flags) config() (instrument.Config, error) {
 }
 
 func (f *flags) rules() (plan.Rules, error) {
-	rules := plan.Rules{Patterns: f.functions, Depth: f.depth}
+	rules := plan.Rules{Patterns: f.functions, Depth: f.depth, DebugFile: f.debugFile}
 	switch f.capture {
 	case "auto":
 		rules.Values = true

@@ -40,7 +40,7 @@ func newList() *cobra.Command {
 	set := command.Flags()
 	set.SortFlags = false
 	set.BoolVar(&asJSON, "json", false, "write JSON, an object a line for each function")
-	addDepth(set, &rules.Depth)
+	addReading(set, &rules.Depth, &rules.DebugFile)
 	return command
 }
 

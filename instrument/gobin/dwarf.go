@@ -51,8 +51,11 @@ func (f *File) dwarf() (*debugInfo, error) {
 }
 
 func (f *File) readDWARF() (*debugInfo, error) {
-	if !f.HasDWARF() {
-		return nil, ErrNoDWARF
+	if !f.HasDWARF() && f.separate == nil {
+		f.problem = f.findDebugFile()
+		if f.separate == nil {
+			return nil, ErrNoDWARF
+		}
 	}
 	sections := map[string][]byte{}
 	for _, name := range debugSections {
@@ -78,11 +81,20 @@ func (f *File) readDWARF() (*debugInfo, error) {
 	return d, nil
 }
 
-// debugSection finds a DWARF section under its name, or under that which older
-// linkers give to a compressed one.
+// debugSection finds a DWARF section, in the executable or in its separate debug
+// file.
 func (f *File) debugSection(name string) (*elf.Section, bool) {
+	if f.separate != nil {
+		return sectionOf(f.separate.elf, name)
+	}
+	return sectionOf(f.elf, name)
+}
+
+// sectionOf finds a DWARF section under its name, or under that which older
+// linkers give to a compressed one.
+func sectionOf(file *elf.File, name string) (*elf.Section, bool) {
 	for _, prefix := range []string{".debug_", ".zdebug_"} {
-		if s := f.elf.Section(prefix + name); s != nil && s.Type != elf.SHT_NOBITS && s.FileSize > 0 {
+		if s := file.Section(prefix + name); s != nil && s.Type != elf.SHT_NOBITS && s.FileSize > 0 {
 			return s, true
 		}
 	}
@@ -98,7 +110,11 @@ func (f *File) readDebugSection(name string) ([]byte, error) {
 	if !ok {
 		return nil, nil
 	}
-	if s.FileSize > uint64(f.size) {
+	size := f.size
+	if f.separate != nil {
+		size = f.separate.size
+	}
+	if s.FileSize > uint64(size) {
 		return nil, errors.New("it is longer than the file")
 	}
 	if s.Flags&elf.SHF_COMPRESSED != 0 && s.Size/maxRatio > s.FileSize {
@@ -112,16 +128,16 @@ func (f *File) readDebugSection(name string) ([]byte, error) {
 	if len(data) < 12 || !bytes.HasPrefix(data, []byte("ZLIB")) {
 		return data, nil
 	}
-	size := binary.BigEndian.Uint64(data[4:])
-	if size/maxRatio > uint64(len(data)) {
-		return nil, fmt.Errorf("its %d bytes would decompress to %d", len(data), size)
+	length := binary.BigEndian.Uint64(data[4:])
+	if length/maxRatio > uint64(len(data)) {
+		return nil, fmt.Errorf("its %d bytes would decompress to %d", len(data), length)
 	}
 	z, err := zlib.NewReader(bytes.NewReader(data[12:]))
 	if err != nil {
 		return nil, err
 	}
 	defer z.Close()
-	plain := make([]byte, size)
+	plain := make([]byte, length)
 	_, err = io.ReadFull(z, plain)
 	return plain, err
 }

@@ -233,11 +233,9 @@ func (f *File) note(section, name string, kind uint32) []byte {
 	return nil
 }
 
-// findNote reads the description of the first note with that name and kind: each
-// has three words, the sizes of name and description and the kind, and is padded
-// to words.
+// findNote reads the description of the first note with that name and kind.
 func (f *File) findNote(where span, name string, kind uint32) []byte {
-	const maxNotes, head = 4096, 12
+	const maxNotes = 4096
 	if where.end < where.start || where.size() > maxNotes {
 		return nil
 	}
@@ -245,6 +243,14 @@ func (f *File) findNote(where span, name string, kind uint32) []byte {
 	if err != nil {
 		return nil
 	}
+	return noteIn(data, name, kind)
+}
+
+// noteIn is the description of the first note with that name and kind: each has
+// three words, the sizes of name and description and the kind, and is padded to
+// words.
+func noteIn(data []byte, name string, kind uint32) []byte {
+	const head = 12
 	for len(data) >= head {
 		nameSize, size := binary.LittleEndian.Uint32(data), binary.LittleEndian.Uint32(data[4:])
 		is := binary.LittleEndian.Uint32(data[8:]) == kind

@@ -56,6 +56,8 @@ type File struct {
 	table    table
 	funcs    []Function
 	module   lazy[moduledata]
+	separate *debugFile // nil where the DWARF is in the executable, or nowhere
+	problem  error      // of a separate debug file that was found and not used
 	debug    lazy[*debugInfo]
 	files    fileNames
 	closed   sync.Once

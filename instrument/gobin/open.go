@@ -68,8 +68,11 @@ func NewFile(r io.ReaderAt, path string) (*File, error) {
 func (f *File) Close() error {
 	var err error
 	f.closed.Do(func() {
+		if f.separate != nil {
+			err = f.separate.file.Close()
+		}
 		if f.closer != nil {
-			err = f.closer.Close()
+			err = errors.Join(err, f.closer.Close())
 		}
 	})
 	return err

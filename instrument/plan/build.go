@@ -256,6 +256,9 @@ func (b *builder) values(out *Function) {
 	switch {
 	case errors.Is(err, gobin.ErrNoDWARF):
 		b.plan.Unvalued = "the executable has no DWARF (built with -ldflags=-w or -s, or stripped)"
+		if problem := b.file.DebugProblem(); problem != nil {
+			b.plan.Unvalued += "; " + problem.Error()
+		}
 		return
 	case err != nil && out.Assembly:
 		out.Unvalued = "DWARF does not describe assembly"

@@ -16,6 +16,9 @@ type Rules struct {
 	// elements of a slice or an array, or entries of a map (16); Depth the structs
 	// that are shown within each other (1).
 	StringBytes, Items, Depth int
+	// DebugFile is where the DWARF is, for an executable that was stripped; empty:
+	// where distributions put it, or in the executable.
+	DebugFile string
 	// Look says that nothing will be traced: functions that cannot be are no error.
 	Look bool
 }

@@ -69,6 +69,9 @@ func (p *Plan) printHeader(b *strings.Builder) {
 	if p.File.BuildID != "" {
 		line("build ID", "%s", p.File.BuildID)
 	}
+	if debug := p.File.DebugFile(); debug != "" {
+		line("debug file", "%s", debug)
+	}
 	line("offsets", "g.goid %d, g.stack.hi %d, g %s (from %s)",
 		p.Runtime.Offsets.Goid, p.Runtime.StackHiOffset, architectureOf(p.File).g(p.Runtime), p.Runtime.Source)
 	line("functions", "%d traced, %d skipped, %d left out", len(p.Functions), len(p.Skipped), p.LeftOut())
