@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 type (
@@ -203,6 +204,11 @@ func generic[K comparable, V any](k K, v V, l list[V]) (K, V) { use(k, v, l); re
 func fails(err error) error { use(err); return err }
 
 //go:noinline
+func unreadable(s string, b []byte, p *point, list []string, m map[string]int, long string, wide []int) {
+	use()
+}
+
+//go:noinline
 func cyclic(u *user, m map[string]interface{}) { use(u, m) }
 
 func main() {
@@ -272,6 +278,14 @@ func main() {
 	m := map[string]interface{}{}
 	m["self"] = m
 	cyclic(loop, m)
+	hidden, err := syscall.Mmap(-1, 0, 4096, syscall.PROT_NONE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		panic(err)
+	}
+	bad := unsafe.Pointer(&hidden[0])
+	words := func(length uintptr) unsafe.Pointer { return unsafe.Pointer(&[3]uintptr{uintptr(bad), length, length}) }
+	unreadable(*(*string)(words(5)), *(*[]byte)(words(6)), (*point)(bad), *(*[]string)(words(2)), *(*map[string]int)(unsafe.Pointer(&bad)),
+		*(*string)(words(1 << 50)), *(*[]int)(words(1 << 62)))
 	fmt.Println("{}")
 }
 
