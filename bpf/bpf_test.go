@@ -13,7 +13,7 @@ func TestLoad(t *testing.T) {
 		live                    bool
 		chunkBytes, valuesBytes uint32
 	}{
-		"smallest": {false, 128, 2*128 + 8},
+		"smallest": {false, 128, 2*128 + 8 + 64},
 		"usual":    {false, 128, 1024},
 		"live":     {true, 128, 1024},
 		"largest":  {true, 4096, 16 << 10},

@@ -70,9 +70,13 @@ func newTables(plans []*plan.Plan) *tables {
 	}
 	t.chunkBytes = (t.chunkBytes + 7) &^ 7
 	// A chunk is begun where there is room for the longest one, twice over (values.h).
-	t.valuesBytes = min(room, maxValues) + chunkHead + 2*t.chunkBytes
+	t.valuesBytes = max(min(room, maxValues), minValues) + chunkHead + 2*t.chunkBytes
 	return t
 }
+
+// minValues is room that is there even where nothing is read: the verifier of Linux
+// 6.1 loses track of the only place that a chunk can have.
+const minValues = 64
 
 // chunkHead is the size of a struct chunk, interfaceHead what is in the chunk of
 // an interface before the value, in bytes.
