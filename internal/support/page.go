@@ -119,7 +119,7 @@ func page(table string, results []*result) string {
 Written by ` + "`make test-kernels`" + ` from the tests that it ran: what did not run is not in here. The other kernels are Debian's, in virtual machines without virtualization of the processor (QEMU's TCG); a machine with amd64 has processors that take turns.
 
 ` + begin + table + end + `
-The tests are those of ` + "`" + strings.Join(packages, "`, `") + "`" + `. On kernels without uprobe_multi links (before 6.6) they go by perf events.
+The tests are those of ` + "`" + strings.Join(packages, "`, `") + "`" + `, not all of them on every kernel where their numbers differ. On kernels without uprobe_multi links (before 6.6) they go by perf events.
 
 The counting program counts its own calls, under deep recursion, growing and shrinking stacks, garbage collection, blocking and goroutines by the thousand, and uspan's spans are compared with its own account:
 

@@ -74,7 +74,8 @@ func (r *result) merge(before *result) {
 		return
 	}
 	for name, o := range before.Tests {
-		if _, again := r.Tests[name]; !again {
+		// That a package failed is about the tests that ran with it.
+		if _, again := r.Tests[name]; !again && strings.Contains(name, " ") {
 			r.Tests[name] = o
 		}
 	}
