@@ -110,6 +110,14 @@ func (s Status) ExitCode() int {
 	return s.Code
 }
 
+// SignalName is the name of the signal that killed the process, else empty.
+func (s Status) SignalName() string {
+	if s.Signal == 0 {
+		return ""
+	}
+	return signalName(s.Signal)
+}
+
 // String says how the process ended: "exit status 3", "killed by SIGSEGV (core
 // dumped)".
 func (s Status) String() string {
@@ -151,11 +159,7 @@ func (p *Process) Wait() (Status, error) {
 			c.failure = fmt.Errorf("wait for process %d: %w", p.pid, err)
 			return
 		}
-		if status.Signaled() {
-			c.status = Status{Signal: status.Signal(), CoreDumped: status.CoreDump()}
-			return
-		}
-		c.status = Status{Code: status.ExitStatus()}
+		c.status = statusOf(status)
 	})
 	return c.status, c.failure
 }
