@@ -3,12 +3,14 @@ package gobin
 import (
 	"encoding/binary"
 	"fmt"
+	"reflect"
 )
 
 // Offsets in abi.Type (src/internal/abi/type.go), the same from Go 1.18 to 1.27.
 const (
 	typeSize      = 48
 	typeTFlag     = 20
+	typeKindByte  = 23
 	typeStr       = 40
 	extraStarFlag = 1 << 1 // Str has a `*` before the name, shared with the pointer type
 )
@@ -39,6 +41,20 @@ func (f *File) TypeName(addr uint64) (string, error) {
 		name = name[1:]
 	}
 	return name, nil
+}
+
+// TypeKind returns the kind of the type that the abi.Type at addr describes. addr
+// is a link time address.
+func (f *File) TypeKind(addr uint64) (reflect.Kind, error) {
+	const kindMask = 1<<5 - 1 // what is above are flags, before Go 1.26
+	if _, err := f.TypeName(addr); err != nil {
+		return reflect.Invalid, err
+	}
+	t, err := f.readAlloc(addr, typeSize)
+	if err != nil {
+		return reflect.Invalid, fmt.Errorf("read the kind of the type at %#x: %w", addr, err)
+	}
+	return reflect.Kind(t[typeKindByte] & kindMask), nil
 }
 
 // typeName reads an abi.Name: a byte of flags, the length as a varint, the text.
