@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -19,6 +20,9 @@ var amd64 = architecture{
 		n, vector := vectorLength(in.Bytes)
 		return vector && (n != len(in.Bytes) || in.Kind != gobin.Plain)
 	},
+	refers:     refersAMD64,
+	startDepth: 40, pushed: 8,
+	firstMethod: firstMethodAMD64,
 	mnemonic: func(s *Site) string {
 		switch s.Kind {
 		case gobin.PushFrame:
@@ -140,4 +144,35 @@ func storesAMD64(b []byte) uint16 {
 		return 0
 	}
 	return 1 << register
+}
+
+// refersAMD64 recognises LEAQ disp(IP), R.
+func refersAMD64(ins []gobin.Instruction, n int) (addr uint64, ok bool) {
+	in := &ins[n]
+	if len(in.Bytes) != 7 || in.Bytes[0]&0xfb != 0x48 || in.Bytes[1] != 0x8d || in.Bytes[2]&0xc7 != 0x05 {
+		return 0, false
+	}
+	displacement := int32(binary.LittleEndian.Uint32(in.Bytes[3:]))
+	return in.Addr + uint64(len(in.Bytes)) + uint64(int64(displacement)), true
+}
+
+// firstMethodAMD64 recognises MOVQ 24(R), S; …; CALL S: where an itab has the
+// first method.
+func firstMethodAMD64(ins []gobin.Instruction, n int) bool {
+	call := ins[n].Bytes
+	if len(call) < 2 || call[len(call)-2] != 0xff || call[len(call)-1]&0xf8 != 0xd0 {
+		return false
+	}
+	register := call[len(call)-1] & 7
+	if len(call) == 3 {
+		register |= 8
+	}
+	for back := n - 1; back >= 0 && back >= n-6; back-- {
+		b := ins[back].Bytes
+		if len(b) < 4 || b[0]&0xf8 != 0x48 || b[1] != 0x8b || b[0]>>2&1<<3|b[2]>>3&7 != register {
+			continue
+		}
+		return b[2]>>6 == 1 && b[len(b)-1] == 24
+	}
+	return false
 }

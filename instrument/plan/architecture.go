@@ -24,6 +24,16 @@ type architecture struct {
 	clobbers func(code []byte) bool
 	// misread says that an instruction was not decoded as the processor does.
 	misread func(*gobin.Instruction) bool
+	// refers says which address in the executable the instruction at n loads, if
+	// it is one that does.
+	refers func(ins []gobin.Instruction, n int) (addr uint64, ok bool)
+	// startDepth is the depth of the return address of a goroutine's first
+	// function (gostartcall and newproc1 in src/runtime); pushed is what a call
+	// pushes, both in bytes.
+	startDepth, pushed uint32
+	// firstMethod says whether the indirect call at n is one of an interface's
+	// first method.
+	firstMethod func(ins []gobin.Instruction, n int) bool
 	// mnemonic names the instruction of a site, for people.
 	mnemonic func(*Site) string
 }
@@ -34,3 +44,7 @@ func architectureOf(f *gobin.File) *architecture {
 	}
 	return &amd64
 }
+
+// calleeDepth is how much deeper than a function's own return address that of a
+// call lies which it makes, by how far the stack pointer is below its own there.
+func (a *architecture) calleeDepth(delta int32) uint32 { return uint32(delta) + a.pushed }

@@ -7,13 +7,16 @@ import (
 )
 
 var arm64 = architecture{
-	integers: []string{"R0", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"},
-	floats:   16, // F0 to F15
-	g:        func(gobin.Runtime) string { return "in R28" },
-	prologue: prologueARM64,
-	stores:   storesARM64,
-	clobbers: func(code []byte) bool { return word(code) == moveLinkR3 },
-	misread:  func(*gobin.Instruction) bool { return false },
+	integers:   []string{"R0", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"},
+	floats:     16, // F0 to F15
+	g:          func(gobin.Runtime) string { return "in R28" },
+	prologue:   prologueARM64,
+	stores:     storesARM64,
+	clobbers:   func(code []byte) bool { return word(code) == moveLinkR3 },
+	misread:    func(*gobin.Instruction) bool { return false },
+	refers:     refersARM64,
+	startDepth: 48, pushed: 0,
+	firstMethod: firstMethodARM64,
 	mnemonic: func(s *Site) string {
 		if s.Restart {
 			return "MOVD"
@@ -31,6 +34,8 @@ var arm64 = architecture{
 			return "B (Rn)"
 		case gobin.CondJump:
 			return "BLS"
+		case gobin.Call:
+			return "BL"
 		}
 		return "-"
 	},
@@ -165,4 +170,36 @@ func word(code []byte) uint32 {
 		return 0
 	}
 	return binary.LittleEndian.Uint32(code)
+}
+
+// refersARM64 recognises ADRP page, R; ADD $offset, R, R at the second of the two
+// (Arm ARM, C6.2.10 and C6.2.4).
+func refersARM64(ins []gobin.Instruction, n int) (addr uint64, ok bool) {
+	if n == 0 || len(ins[n-1].Bytes) != 4 || len(ins[n].Bytes) != 4 {
+		return 0, false
+	}
+	adrp, add := binary.LittleEndian.Uint32(ins[n-1].Bytes), binary.LittleEndian.Uint32(ins[n].Bytes)
+	if adrp&0x9f000000 != 0x90000000 || add&0xffc00000 != 0x91000000 || add>>5&31 != adrp&31 {
+		return 0, false
+	}
+	pages := int64(int32(adrp>>5&0x7ffff<<2|adrp>>29&3)<<11) >> 11
+	return ins[n-1].Addr&^0xfff + uint64(pages<<12) + uint64(add>>10&0xfff), true
+}
+
+// firstMethodARM64 recognises MOVD 24(R), S; …; CALL (S): where an itab has the
+// first method.
+func firstMethodARM64(ins []gobin.Instruction, n int) bool {
+	if len(ins[n].Bytes) != 4 {
+		return false
+	}
+	register := binary.LittleEndian.Uint32(ins[n].Bytes) >> 5 & 31
+	for back := n - 1; back >= 0 && back >= n-6; back-- {
+		if len(ins[back].Bytes) != 4 {
+			return false
+		}
+		if word := binary.LittleEndian.Uint32(ins[back].Bytes); word&31 == register {
+			return word&0xfffffc00 == 0xf9400c00|word&0x3e0 // LDR S, [R, #24]
+		}
+	}
+	return false
 }

@@ -47,6 +47,12 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 		return nil, err
 	}
 	b.finish()
+	if err := b.roots(); err != nil {
+		return nil, err
+	}
+	b.work()
+	b.unwinding()
+	b.goStatements()
 	return b.plan, nil
 }
 

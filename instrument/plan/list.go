@@ -22,6 +22,9 @@ type Listing struct {
 	// Entries and Exits are the numbers of probes.
 	Entries int `json:"entries"`
 	Exits   int `json:"exits"`
+	// Roots is which calls that the function makes begin traces, and why; empty
+	// where none does.
+	Roots string `json:"roots,omitempty"`
 }
 
 // A Value is what is said of a parameter or a result.
@@ -48,6 +51,7 @@ func (p *Plan) List() []Listing {
 		l := Listing{
 			Name: f.Name, Symbol: f.Symbol, File: f.File, Line: f.Line, Unvalued: f.Unvalued,
 			Args: f.Args.list(), Results: f.Results.list(), Entries: len(f.Entries), Exits: len(f.Exits),
+			Roots: f.roots(),
 		}
 		if p.Unvalued != "" {
 			l.Unvalued = p.Unvalued
@@ -120,6 +124,9 @@ func (p *Plan) WriteList(w io.Writer) error {
 		b.WriteByte('\n')
 		if l.Unvalued != "" {
 			fmt.Fprintf(&b, "    no values: %s\n", l.Unvalued)
+		}
+		if l.Roots != "" {
+			fmt.Fprintf(&b, "    %s\n", l.Roots)
 		}
 		for i, values := range [][]Value{l.Args, l.Results} {
 			for _, v := range values {

@@ -49,6 +49,11 @@ func (r Rules) Check() error {
 			return err
 		}
 	}
+	for _, text := range r.Roots {
+		if _, err := parseRoot(text); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

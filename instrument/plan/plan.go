@@ -10,6 +10,9 @@ type Rules struct {
 	// Patterns are the -f flags: globs over function names, `/re/`, `!…` to
 	// take away. Empty, or only `!…`: the main module's own functions.
 	Patterns []string
+	// Roots are patterns of functions, among those that are traced, whose calls
+	// begin traces.
+	Roots []string
 	// Values says whether arguments and results are captured.
 	Values bool
 	// StringBytes bounds a captured string, in bytes (default 128); Items the
@@ -37,6 +40,15 @@ type Plan struct {
 	// Unvalued is why no arguments and results are captured although they were
 	// asked for (an executable without DWARF); else empty.
 	Unvalued string
+	// Unwinding are the sites in the runtime that see panics and runtime.Goexit.
+	// Without them Unwatched is why: calls that are unwound end with the next
+	// event of their goroutine then.
+	Unwinding []RuntimeSite
+	Unwatched string
+	// GoSites are `go` statements that make the goroutines' calls children of the
+	// calls that they are in. Where none can be followed, Rootless is why.
+	GoSites  []GoSite
+	Rootless string
 	// Steps are what programs read, and Dynamics what is read of dynamic types,
 	// ascending by type; the latter, and their steps, from ReadDynamics on.
 	Steps    []Step
@@ -56,6 +68,10 @@ type Function struct {
 	// Adopts says whether calls made during a call of this function become its
 	// children: not so for main.main.
 	Adopts bool
+	// Root says that each call of the function begins a trace.
+	Root bool
+	// Work is how calls that this function makes begin traces, or nil.
+	Work *Work
 	// Args and Results are what is captured; empty where nothing is known of the
 	// signature.
 	Args, Results Part

@@ -32,6 +32,16 @@ func (p *Plan) sites(yield func(*Site) bool) {
 			}
 		}
 	}
+	for i := range p.Unwinding {
+		if !yield(&p.Unwinding[i].Site) {
+			return
+		}
+	}
+	for i := range p.GoSites {
+		if !yield(&p.GoSites[i].Site) {
+			return
+		}
+	}
 }
 
 // LeftOut is how many functions were left out on purpose.
@@ -52,6 +62,8 @@ func (p *Plan) WriteTo(w io.Writer) (int64, error) {
 		b.WriteByte('\n')
 		p.Functions[i].print(&b, architectureOf(p.File))
 	}
+	p.printGoSites(&b)
+	p.printUnwinding(&b)
 	p.printSkipped(&b)
 	p.printOmitted(&b)
 	n, err := io.WriteString(w, b.String())
@@ -92,6 +104,57 @@ func (p *Plan) printHeader(b *strings.Builder) {
 	}
 }
 
+// roots says which calls of the function begin traces, and why; empty where none does.
+func (f *Function) roots() string {
+	if f.Work == nil {
+		return ""
+	}
+	var calls []string
+	for _, call := range f.Work.Calls {
+		calls = append(calls, fmt.Sprintf("+%#x", call-f.Entry))
+	}
+	where := "where it is what a goroutine is for"
+	if f.Work.Accepts {
+		where = "where it has no parent"
+	}
+	return fmt.Sprintf("calls that return to %s begin traces: the loop %s (%s)", strings.Join(calls, ", "), f.Work.Why, where)
+}
+
+// printGoSites prints the `go` statements that are followed.
+func (p *Plan) printGoSites(b *strings.Builder) {
+	if p.Rootless != "" {
+		fmt.Fprintf(b, "\ngoroutines begin traces: %s\n", p.Rootless)
+	}
+	if len(p.GoSites) == 0 {
+		return
+	}
+	b.WriteString("\ngo statements whose goroutines belong to the call that they are in\n")
+	for i := range p.GoSites {
+		g := &p.GoSites[i]
+		at := fmt.Sprintf("%s+%#x", g.Name, g.Addr-g.Entry)
+		fmt.Fprintf(b, "  %-24s %-9s %-16s %s\n", at, architectureOf(p.File).mnemonic(&g.Site), hex.EncodeToString(g.Bytes), g.Why)
+	}
+}
+
+// printUnwinding prints the sites in the runtime, which belong to no function
+// that is traced.
+func (p *Plan) printUnwinding(b *strings.Builder) {
+	if p.Unwatched != "" {
+		fmt.Fprintf(b, "\npanics are seen late, and without their values: %s\n", p.Unwatched)
+		return
+	}
+	b.WriteString("\nwhere panics and runtime.Goexit unwind the stack (hit by nothing else)\n")
+	for i := range p.Unwinding {
+		r := &p.Unwinding[i]
+		notes := ""
+		if r.Condition == NotBelowOrEqual {
+			notes = ", counts when it is not taken"
+		}
+		at := fmt.Sprintf("%s+%#x", r.Name, r.Addr-r.Entry)
+		fmt.Fprintf(b, "  %-24s %-9s %-16s %s%s\n", at, architectureOf(p.File).mnemonic(&r.Site), hex.EncodeToString(r.Bytes), r.Role, notes)
+	}
+}
+
 func (f *Function) print(b *strings.Builder, arch *architecture) {
 	b.WriteString(f.Name)
 	if f.File != "" {
@@ -103,6 +166,12 @@ func (f *Function) print(b *strings.Builder, arch *architecture) {
 	}
 	for i := range f.Exits {
 		f.printSite(b, arch, "exit", &f.Exits[i])
+	}
+	if f.Root {
+		b.WriteString("  root   each call begins a trace (--root)\n")
+	}
+	if f.Work != nil {
+		fmt.Fprintf(b, "  roots  %s\n", f.roots())
 	}
 	if f.Unvalued != "" {
 		fmt.Fprintf(b, "  values none: %s\n", f.Unvalued)

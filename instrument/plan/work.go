@@ -1,0 +1,271 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/uspan/uspan/instrument/gobin"
+)
+
+// Work says that a function waits for work in a loop: a call of it goes on for as
+// long as its goroutine, and what it calls in that loop is a unit of work, which
+// begins a trace. So it is only where the function is what a goroutine is for, a
+// goroutine's first function or one that a wrapper or a function literal at that
+// place calls; and, where the work is connections to accept, in any call without
+// a parent.
+type Work struct {
+	// Calls are where the calls of the loop return to, as link time addresses.
+	Calls []uint64
+	// CallsAt is how much deeper than the function's own return address those of
+	// its calls lie, in bytes.
+	CallsAt uint32
+	// Depths are the depths of the function's return address at which it is what
+	// a goroutine is for; up to three.
+	Depths []uint32
+	// Accepts says that connections are accepted.
+	Accepts bool
+	// Why is what the loop waits for, and where.
+	Why string
+}
+
+// waits are the functions of the runtime that wait for a channel, and those that
+// accept a connection, by what they are called in the printed plan.
+var waits = map[string]string{
+	"runtime.chanrecv1":             "receives from a channel",
+	"runtime.chanrecv2":             "receives from a channel",
+	"runtime.selectgo":              "selects",
+	"net.(*TCPListener).Accept":     accepts,
+	"net.(*TCPListener).AcceptTCP":  accepts,
+	"net.(*UnixListener).Accept":    accepts,
+	"crypto/tls.(*listener).Accept": accepts,
+}
+
+const accepts = "accepts connections"
+
+// work finds the loops of the traced functions that wait for work.
+func (b *builder) work() {
+	w := workFinder{builder: b, waits: make(map[uint64]string), newproc: make(map[uint64]bool), runtime: make(map[uint64]bool)}
+	calls := make(map[uint64]bool)
+	for i := range b.functions {
+		fn := &b.functions[i]
+		if why := waits[fn.Symbol]; why != "" {
+			w.waits[fn.Entry], calls[fn.Entry] = why, true
+		}
+		if fn.Symbol == "runtime.newproc" {
+			w.newproc[fn.Entry], calls[fn.Entry] = true, true
+		}
+		if ofRuntime(fn) {
+			w.runtime[fn.Entry] = true
+		}
+	}
+	for i := range b.plan.Functions {
+		f := &b.plan.Functions[i]
+		if !f.Adopts || f.Assembly || !b.file.MayCall(&f.Function, calls) {
+			continue
+		}
+		if f.Work = w.find(&f.Function); f.Work != nil {
+			f.Work.Depths = b.startDepths(&f.Function)
+		}
+	}
+}
+
+// A workFinder knows the functions that matter to loops.
+type workFinder struct {
+	*builder
+	waits   map[uint64]string
+	newproc map[uint64]bool
+	runtime map[uint64]bool
+}
+
+// find reads the loops of a function.
+func (w *workFinder) find(fn *gobin.Function) *Work {
+	body, err := w.file.Body(fn)
+	if err != nil || body.Undecoded != 0 || len(body.Instructions) == 0 {
+		return nil
+	}
+	ins := body.Instructions
+	loops := loopsOf(fn, ins)
+	found := &Work{}
+	why := make(map[int]string) // by loop
+	for n := range ins {
+		if loop := loops[n]; loop >= 0 && why[loop] == "" {
+			if what := w.waits[ins[n].Target]; what != "" && ins[n].Kind == gobin.Call {
+				why[loop] = fmt.Sprintf("%s at +%#x", what, ins[n].Addr-fn.Entry)
+				found.Accepts = found.Accepts || what == accepts
+			}
+		}
+	}
+	for n := range ins {
+		if loop := loops[n]; loop >= 0 && why[loop] == "" && ins[n].Kind == gobin.Call && w.newproc[ins[n].Target] {
+			if at := w.acceptsIn(ins, loops, loop); at != 0 {
+				why[loop] = fmt.Sprintf("%s at +%#x", accepts, at-fn.Entry)
+				found.Accepts = true
+			}
+		}
+	}
+	for n := range ins {
+		in := &ins[n]
+		if loops[n] < 0 || why[loops[n]] == "" || in.Kind != gobin.Call && in.Kind != gobin.CallIndirect ||
+			w.runtime[in.Target] && !w.newproc[in.Target] || w.waits[in.Target] != "" {
+			continue
+		}
+		delta, ok := w.file.StackDelta(fn, in.Addr)
+		if !ok || found.CallsAt != 0 && found.CallsAt != w.arch.calleeDepth(delta) {
+			return nil
+		}
+		found.CallsAt = w.arch.calleeDepth(delta)
+		found.Calls = append(found.Calls, in.Addr+uint64(len(in.Bytes)))
+		if found.Why == "" {
+			found.Why = why[loops[n]]
+		}
+	}
+	if len(found.Calls) == 0 {
+		return nil
+	}
+	return found
+}
+
+// acceptsIn is the address of a call of an interface's first method in a loop, or
+// 0: net.Listener's is Accept. Together with a go statement in the same loop that
+// is taken for a loop that accepts connections.
+func (w *workFinder) acceptsIn(ins []gobin.Instruction, loops []int, loop int) uint64 {
+	for n := range ins {
+		if loops[n] == loop && ins[n].Kind == gobin.CallIndirect && w.arch.firstMethod(ins, n) {
+			return ins[n].Addr
+		}
+	}
+	return 0
+}
+
+// startDepths are the depths at which a function is what a goroutine is for: as
+// its first function, or called by a wrapper or a literal that is.
+func (b *builder) startDepths(fn *gobin.Function) []uint32 {
+	const most = 3
+	depths := []uint32{b.arch.startDepth}
+	target := map[uint64]bool{fn.Entry: true}
+	for i := range b.functions {
+		caller := &b.functions[i]
+		last := base(caller)
+		if caller.Package != fn.Package && caller.Package != "main" || !numbered(last, "func") && !numbered(last, "gowrap") && !digits(last) ||
+			!b.file.MayCall(caller, target) {
+			continue
+		}
+		body, err := b.file.Body(caller)
+		if err != nil {
+			continue
+		}
+		for n := range body.Instructions {
+			in := &body.Instructions[n]
+			if in.Kind != gobin.Call || in.Target != fn.Entry {
+				continue
+			}
+			delta, ok := b.file.StackDelta(caller, in.Addr)
+			if depth := b.arch.startDepth + b.arch.calleeDepth(delta); ok && !slices.Contains(depths, depth) && len(depths) < most {
+				depths = append(depths, depth)
+			}
+		}
+	}
+	return depths
+}
+
+// loopsOf numbers the loops of a body: for each instruction that of the outermost
+// loop that it is in, or -1. They are the strongly connected components of the
+// flow of control (Tarjan's algorithm), without the jump back to the first byte
+// behind the growth of the stack.
+func loopsOf(fn *gobin.Function, ins []gobin.Instruction) []int {
+	next := successors(fn, ins)
+	loops := make([]int, len(ins))
+	index := make([]int, len(ins)) // from 1, in the order of the visit
+	low := make([]int, len(ins))
+	done := make([]bool, len(ins))
+	for i := range loops {
+		loops[i] = -1
+	}
+	type step struct{ at, edge int }
+	var open []int
+	visited, found := 0, 0
+	for root := range ins {
+		if index[root] != 0 {
+			continue
+		}
+		visited++
+		index[root], low[root] = visited, visited
+		open = append(open, root)
+		for stack := []step{{at: root}}; len(stack) > 0; {
+			top := &stack[len(stack)-1]
+			at := top.at
+			if top.edge < len(next[at]) {
+				to := next[at][top.edge]
+				top.edge++
+				switch {
+				case index[to] == 0:
+					visited++
+					index[to], low[to] = visited, visited
+					open = append(open, to)
+					stack = append(stack, step{at: to})
+				case !done[to]:
+					low[at] = min(low[at], index[to])
+				}
+				continue
+			}
+			stack = stack[:len(stack)-1]
+			if len(stack) > 0 {
+				below := stack[len(stack)-1].at
+				low[below] = min(low[below], low[at])
+			}
+			if low[at] != index[at] {
+				continue
+			}
+			from := slices.Index(open, at)
+			if members := open[from:]; len(members) > 1 || slices.Contains(next[at], at) {
+				for _, member := range members {
+					loops[member] = found
+				}
+				found++
+			}
+			for _, member := range open[from:] {
+				done[member] = true
+			}
+			open = open[:from]
+		}
+	}
+	return loops
+}
+
+// successors are the instructions that may follow each one. A jump through a
+// table leads to every instruction that nothing else leads to.
+func successors(fn *gobin.Function, ins []gobin.Instruction) [][]int {
+	at := make(map[uint64]int, len(ins))
+	for n := range ins {
+		at[ins[n].Addr] = n
+	}
+	next := make([][]int, len(ins))
+	reached := make([]bool, len(ins)+1)
+	reached[0] = true
+	for n := range ins {
+		in := &ins[n]
+		switch in.Kind {
+		case gobin.Return, gobin.JumpRegister, gobin.JumpMemory, gobin.Trap, gobin.Jump:
+		default:
+			if n+1 < len(ins) {
+				next[n] = append(next[n], n+1)
+				reached[n+1] = true
+			}
+		}
+		if to, ok := at[in.Target]; ok && (in.Kind == gobin.Jump || in.Kind == gobin.CondJump) && in.Target != fn.Entry {
+			next[n] = append(next[n], to)
+			reached[to] = true
+		}
+	}
+	for n := range ins {
+		if ins[n].Kind != gobin.JumpMemory {
+			continue
+		}
+		for to := range ins {
+			if !reached[to] {
+				next[n] = append(next[n], to)
+			}
+		}
+	}
+	return next
+}
