@@ -5,7 +5,7 @@ package bpf
 
 import "github.com/cilium/ebpf"
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type chunk -type root -type secret_state -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type class -type condition -type event_flags -type cookie_flags -type values_layout uspan uspan.bpf.c
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type panic_value -type chunk -type root -type secret_state -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type class -type condition -type event_flags -type cookie_flags -type values_layout -type cookie_role -type panic_layout uspan uspan.bpf.c
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" self self.bpf.c
 
 // The structs of event.h, which the kernel programs send, and of maps.h, which
@@ -21,6 +21,16 @@ type (
 	Root = uspanRoot
 	// Function is what is the same for all calls of one function.
 	Function = uspanFunction
+	// PanicValue is the value of a panic, which its bytes follow.
+	PanicValue = uspanPanicValue
+	// GoSite is a `go` statement.
+	GoSite = uspanGoSite
+	// ChildKey identifies a goroutine, or a `go` statement, of a process.
+	ChildKey = uspanChildKey
+	// Losses are the calls of one function that gave no event, by cause.
+	Losses = uspanLosses
+	// RootCall is a call that begins a trace.
+	RootCall = uspanRootCall
 	// SecretState is a state of the automaton that looks for secrets in keys.
 	SecretState = uspanSecretState
 	// Dynamic is what is read of a dynamic type.
@@ -48,12 +58,18 @@ const (
 	EventCall    = uint8(uspanEventKindEVENT_CALL)
 	EventBegin   = uint8(uspanEventKindEVENT_BEGIN)
 	EventProcess = uint8(uspanEventKindEVENT_PROCESS)
+	EventPanic   = uint8(uspanEventKindEVENT_PANIC)
+	EventLink    = uint8(uspanEventKindEVENT_LINK)
 
-	EventValuesLost = uint8(uspanEventFlagsEVENT_VALUES_LOST)
+	EventValuesLost    = uint8(uspanEventFlagsEVENT_VALUES_LOST)
+	EventParentUnknown = uint8(uspanEventFlagsEVENT_PARENT_UNKNOWN)
+	EventLinked        = uint8(uspanEventFlagsEVENT_LINKED)
 
 	EndReturn  = uint8(uspanEndReasonEND_RETURN)
 	EndTail    = uint8(uspanEndReasonEND_TAIL)
 	EndUnwound = uint8(uspanEndReasonEND_UNWOUND)
+	EndPanic   = uint8(uspanEndReasonEND_PANIC)
+	EndGoexit  = uint8(uspanEndReasonEND_GOEXIT)
 
 	StepRange     = uint8(uspanStepOpSTEP_RANGE)
 	StepPointer   = uint8(uspanStepOpSTEP_POINTER)
@@ -96,6 +112,18 @@ const (
 	CookieNoAdopt = uint64(uspanCookieFlagsCOOKIE_NO_ADOPT)
 	CookieRestart = uint64(uspanCookieFlagsCOOKIE_RESTART)
 	CookieKept    = uint64(uspanCookieFlagsCOOKIE_KEPT)
+	CookieRoot    = uint64(uspanCookieFlagsCOOKIE_ROOT)
+	CookieLoops   = uint64(uspanCookieFlagsCOOKIE_LOOPS)
+
+	RolePanic     = uint64(uspanCookieRoleROLE_PANIC)
+	RoleRecovery  = uint64(uspanCookieRoleROLE_RECOVERY)
+	RoleFatal     = uint64(uspanCookieRoleROLE_FATAL)
+	RoleGoexit    = uint64(uspanCookieRoleROLE_GOEXIT)
+	RoleGoexitEnd = uint64(uspanCookieRoleROLE_GOEXIT_END)
+
+	// PanicRaw is how many bytes of the value of a panic are read; what a string
+	// header there leads to is behind them.
+	PanicRaw = int(uspanPanicLayoutPANIC_RAW_BYTES)
 
 	// LevelKept is LEVEL_KEPT: in place of a level, arguments of a call that
 	// has not been entered yet.
@@ -124,6 +152,6 @@ func Spec() (*ebpf.CollectionSpec, error) { return loadUspan() }
 // Cookie is what a site tells its program: see COOKIE_FUNCTION and the others
 // in event.h. spOffset is in bytes and a multiple of 8.
 func Cookie(function, binary int, flags, condition uint64, spOffset int32) uint64 {
-	return uint64(function)&0xffffff | uint64(binary)&0xfff<<24 | flags | condition&0xf<<44 |
+	return uint64(function)&0xffffff | uint64(binary)&0xfff<<24 | flags | condition&0x7<<44 |
 		uint64(int64(spOffset)/8)<<48
 }

@@ -17,6 +17,12 @@ const volatile __u32 values_bytes = 0;
 /* Bytes in the ring that wake its reader up. */
 const volatile __u32 wakeup_bytes = 0;
 
+/* Spans of a trace at most, about; 0: any number. */
+const volatile __u32 max_trace_spans = 0;
+
+/* How many of them a goroutine takes at once, so that it need not count each. */
+const volatile __u32 trace_chunk = 1;
+
 /*
  * The PID namespace that uspan is in, by its kernel address and its level; 0: the
  * initial one. Process and thread ids are those of this namespace.

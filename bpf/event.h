@@ -13,19 +13,25 @@ enum event_kind {
 	EVENT_CALL = 1,	   /* a call has ended: the only event of most runs */
 	EVENT_BEGIN = 2,   /* a call has begun: only with `live` */
 	EVENT_PROCESS = 3, /* the first hit in a process */
+	EVENT_PANIC = 4,   /* a panic that has unwound the calls that follow */
+	EVENT_LINK = 5,	   /* `trace` and `parent` of the call that a root, `span`, comes from */
 };
 
 /* Why a call has ended. */
 enum end_reason {
 	END_RETURN = 1,
 	END_TAIL = 2,	 /* by jumping into another function: no results */
-	END_UNWOUND = 3, /* its frame is gone without a return: panic, Goexit */
+	END_UNWOUND = 3, /* its frame is gone without a return, for whatever reason */
+	END_PANIC = 4,
+	END_GOEXIT = 5,
 };
 
 /*
  * One call. Times are nanoseconds of CLOCK_MONOTONIC. Ids are random and in
  * the processor's byte order. `args` and `results` are the sizes in bytes of
- * the captured values that follow: see struct step.
+ * the captured values that follow: see struct step. Behind EVENT_PANIC, `args` is
+ * the size of the struct panic_value that follows; it precedes the calls that the
+ * panic has unwound, which have the same goroutine, `end` and `panic`.
  */
 struct event {
 	__u32 function;
@@ -43,11 +49,13 @@ struct event {
 	__u8 kind;
 	__u8 reason;
 	__u8 flags;
-	__u8 pad;
+	__u8 panic; /* which panic of the goroutine has unwound it, from 1; 0: not known */
 };
 
 enum event_flags {
-	EVENT_VALUES_LOST = 1, /* there was no memory for captured values */
+	EVENT_VALUES_LOST = 1,	  /* there was no memory for captured values */
+	EVENT_PARENT_UNKNOWN = 2, /* which call's `go` statement began the goroutine */
+	EVENT_LINKED = 4,	  /* a root by a rule: an EVENT_LINK precedes */
 };
 
 /*
@@ -164,9 +172,18 @@ enum part {
 	RESULTS = 1,
 };
 
-/* What is read at the entry and at the exits of a function. */
+/*
+ * What is read at the entry and at the exits of a function. Where it has root
+ * calls: how much deeper than its own return address those of its calls lie, and
+ * the depths, from the top of a goroutine's stack, that say that the call is what
+ * its goroutine is for; in bytes, 0 for none. `anywhere` says that any call is
+ * that has no parent.
+ */
 struct function {
 	struct root roots[2];
+	__u32 calls;
+	__u32 start[3];
+	__u32 anywhere;
 };
 
 /*
@@ -187,11 +204,26 @@ struct secret_state {
 
 /* What differs between executables. */
 struct binary {
-	__u32 goid_offset; /* of runtime.g.goid, in bytes */
-	__s32 tls_offset;  /* of g from the thread pointer, in bytes */
-	__u32 every;	   /* 1: every process of it is a target, also new ones */
-	__u32 moves;	   /* 1: it is loaded at an address of the kernel's choice */
-	__u64 code_start;  /* of its first executable segment, at link time */
+	__u32 goid_offset;	  /* of runtime.g.goid, in bytes */
+	__s32 tls_offset;	  /* of g from the thread pointer, in bytes */
+	__u32 every;		  /* 1: every process of it is a target, also new ones */
+	__u32 moves;		  /* 1: it is loaded at an address of the kernel's choice */
+	__u64 code_start;	  /* of its first executable segment, at link time */
+	__u32 panic_offset;	  /* of runtime.g._panic */
+	__u32 panic_sp_offset;	  /* of runtime._panic.sp; 0: before Go 1.22 */
+	__u32 thread_offset;	  /* of runtime.g.m; 0: `go` statements are not followed */
+	__u32 processor_offset;	  /* of runtime.m.p */
+	__u32 goidcache_offset;	  /* of runtime.p.goidcache, which goidcacheend follows */
+	__u32 gopc_offset;	  /* of runtime.g.gopc */
+	__u32 parent_goid_offset; /* of runtime.g.parentGoid; 0: before Go 1.21 */
+	__u32 sigcode_offset;	  /* of runtime.g.sigcode0, where a panic returns to before */
+};
+
+/* A `go` statement: the call of runtime.newproc. */
+struct go_site {
+	__s64 goidgen;	/* from here to runtime.sched.goidgen; 0: not known */
+	__u32 function; /* any of the plan */
+	__u32 length;	/* of the instruction, in bytes */
 };
 
 /*
@@ -200,12 +232,13 @@ struct binary {
  *   bits  0-23  function (index into `functions`, and of the plan)
  *   bits 24-35  binary (index into `binaries`)
  *   bits 36-43  flags
- *   bits 44-47  condition
+ *   bits 44-46  condition
+ *   bit  47     one more flag
  *   bits 48-63  offset of the return address from SP, in words of 8 bytes, signed
  */
 #define COOKIE_FUNCTION(c) ((__u32)(c) & 0xffffff)
 #define COOKIE_BINARY(c) ((__u32)((c) >> 24) & 0xfff)
-#define COOKIE_CONDITION(c) ((__u32)((c) >> 44) & 0xf)
+#define COOKIE_CONDITION(c) ((__u32)((c) >> 44) & 0x7)
 #define COOKIE_SP_OFFSET(c) (((__s64)(c) >> 48) * 8)
 
 enum cookie_flags {
@@ -217,6 +250,20 @@ enum cookie_flags {
 	COOKIE_NO_ADOPT = 1ULL << 41, /* calls below it are roots */
 	COOKIE_RESTART = 1ULL << 42,  /* the call of morestack before an entry */
 	COOKIE_KEPT = 1ULL << 43,     /* an entry of a function with such sites */
+	COOKIE_ROOT = 1ULL << 40,     /* at an entry: the call begins a trace */
+	COOKIE_LOOPS = 1ULL << 47,    /* an entry of a function with root calls */
+};
+
+/*
+ * In the cookie of a site in the runtime, in place of cookie_flags: what
+ * happens there.
+ */
+enum cookie_role {
+	ROLE_PANIC = 1ULL << 36,      /* runtime.gopanic begins; its argument is the value */
+	ROLE_RECOVERY = 1ULL << 37,   /* runtime.recovery begins, on g0; its argument is g */
+	ROLE_FATAL = 1ULL << 38,      /* runtime.fatalpanic begins: nobody has recovered */
+	ROLE_GOEXIT = 1ULL << 39,     /* runtime.Goexit begins */
+	ROLE_GOEXIT_END = 1ULL << 40, /* its deferred functions have run */
 };
 
 enum condition {
@@ -224,14 +271,38 @@ enum condition {
 	CONDITION_NOT_BELOW_OR_EQUAL = 1, /* a JBE that is not taken */
 };
 
+/*
+ * The value of a panic, and `size` bytes: the first PANIC_RAW of what its data
+ * word points to, and up to PANIC_TEXT of what these lead to if they begin with a
+ * string header.
+ */
+struct panic_value {
+	__u64 type; /* the address of its type, 0: nil */
+	__u64 data;
+	__u32 size;
+	__u32 fault; /* 1: its memory could not be read without sleeping */
+};
+
+/* The calls of one function that gave no event, by cause. */
+struct losses {
+	__u64 ring_full;
+	__u64 frames_full;
+	__u64 goroutines_full;
+	__u64 no_goroutine;
+};
+
 /* What was lost, and why; each counted where it happens. */
 struct counters {
 	__u64 unpaired;	       /* returns of calls that began before uspan */
-	__u64 ring_full;       /* events for which the ring had no room */
+	__u64 ring_full;       /* calls whose event had no room in the ring */
+	__u64 begins_lost;     /* begins of calls that had none; their ends are told */
 	__u64 frames_full;     /* calls for which there was no frame */
 	__u64 goroutines_full; /* calls of goroutines beyond the table */
 	__u64 values_full;     /* calls without memory for their values */
-	__u64 no_goroutine;    /* hits whose g could not be read */
+	__u64 no_goroutine;    /* calls whose g could not be read when they began */
 	__u64 left_open;       /* frames left for the next event to end */
 	__u64 processes_full;  /* hits in processes beyond the table */
+	__u64 links_lost;      /* links of roots that could not be told */
+	__u64 children_lost;   /* `go` statements whose goroutine could not be told or kept */
+	__u64 panics_full;     /* panics whose value could not be kept or told */
 };

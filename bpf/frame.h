@@ -7,38 +7,13 @@
  *   a return at depth d ends every open frame deeper than d.
  *
  * Frames that are ended so were unwound by a panic or by Goexit, or their
- * return was lost. Only the thread that runs a goroutine touches its frames.
+ * return was lost: where the probes of panic.h are, they have ended such frames
+ * at the right time already. Only the thread that runs a goroutine touches its
+ * frames.
  */
 #pragma once
 
 #define UNWIND_MAX 16384 /* frames that one event ends at most */
-
-/* Wakes the reader when enough has come together, not for every event. */
-static __always_inline __u64 wakeup(void)
-{
-	__u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
-
-	return waiting - wakeup_bytes < 4096 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
-}
-
-/* Sends an event, with the values that `entry` holds for it, if any. */
-static __always_inline void send(struct event *event, struct values *entry)
-{
-	__u64 size = sizeof(*event);
-
-	if (entry) {
-		__u32 used = event->args + event->results;
-
-		if (used > values_bytes)
-			used = values_bytes;
-		entry->event = *event;
-		if (bpf_ringbuf_output(&events, &entry->event, size + used, wakeup()))
-			count(&counted.ring_full);
-		return;
-	}
-	if (bpf_ringbuf_output(&events, event, size, wakeup()))
-		count(&counted.ring_full);
-}
 
 /* Random and never 0, which OpenTelemetry has for "none". */
 static __always_inline __u64 new_id(void)
@@ -53,6 +28,8 @@ static __always_inline void step_out(struct goroutine *goroutine, struct frame *
 {
 	goroutine->context = frame->outer;
 	goroutine->depth = frame->outer_depth;
+	if (!frame->event.parent)
+		goroutine->budget = frame->outer_budget;
 	goroutine->level--;
 }
 
@@ -61,6 +38,8 @@ struct unwinding {
 	__u64 now;
 	__u64 depth; /* frames at this depth or deeper go */
 	struct frame_key key;
+	__u8 reason; /* END_UNWOUND, or what the panics that are kept specify */
+	__u8 pad[7];
 };
 
 static long unwind_one(__u32 n, void *context)
@@ -79,7 +58,10 @@ static long unwind_one(__u32 n, void *context)
 	}
 	frame->event.end = unwinding->now;
 	frame->event.kind = EVENT_CALL;
-	frame->event.reason = END_UNWOUND;
+	frame->event.reason = unwinding->reason;
+	if (unwinding->reason != END_UNWOUND)
+		blame(goroutine, frame, &unwinding->key, unwinding->now);
+	tell_link(frame);
 	send(&frame->event, bpf_map_lookup_elem(&values, &unwinding->key));
 	step_out(goroutine, frame);
 	bpf_map_delete_elem(&frames, &unwinding->key);
@@ -90,13 +72,15 @@ static long unwind_one(__u32 n, void *context)
 /*
  * Ends the frames at `depth` or deeper. False: too many, some are still open.
  */
-static __always_inline bool unwind(struct goroutine *goroutine, struct hit *hit, __u64 depth)
+static __always_inline bool unwind_for(struct goroutine *goroutine, struct hit *hit, __u64 depth,
+				       __u8 reason)
 {
 	struct unwinding unwinding = {
 		.goroutine = goroutine,
 		.now = bpf_ktime_get_ns(),
 		.depth = depth,
 		.key = {.g = hit->g, .tgid = hit->tgid},
+		.reason = reason,
 	};
 
 	bpf_loop(UNWIND_MAX, unwind_one, &unwinding, 0);
@@ -106,10 +90,24 @@ static __always_inline bool unwind(struct goroutine *goroutine, struct hit *hit,
 	return false;
 }
 
-/* Whether a goroutine is the one of a hit: a g serves others when one has ended. */
-static __always_inline bool is_of(struct goroutine *goroutine, struct hit *hit)
+static __always_inline bool unwind(struct goroutine *goroutine, struct hit *hit, __u64 depth)
 {
-	return goroutine->goid == hit->goid && goroutine->process == hit->process;
+	return unwind_for(goroutine, hit, depth, END_UNWOUND);
+}
+
+/* A panic was recovered, or ends the goroutine: the frames deeper than `depth` are gone. */
+static __always_inline void end_panic(struct hit *hit, __u64 depth, __u8 reason)
+{
+	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
+	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
+
+	if (!goroutine || !is_of(goroutine, hit))
+		return;
+	unwind_for(goroutine, hit, depth + 1, reason);
+	if (!goroutine->level)
+		forget_goroutine(goroutine, &key);
+	else
+		forget_panics(goroutine, hit->g, hit->tgid, depth + 1);
 }
 
 /* A call begins. */
@@ -118,13 +116,15 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
 	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
 	struct frame_key frame_key = {.g = hit->g, .tgid = hit->tgid};
+	__u32 index = COOKIE_BINARY(hit->cookie);
+	struct binary *binary = bpf_map_lookup_elem(&binaries, &index);
 	struct frame frame = {};
 	struct values *entry = NULL;
 
 	if (goroutine && !is_of(goroutine, hit)) {
 		/* the g belongs to another goroutine by now */
 		unwind(goroutine, hit, 0);
-		bpf_map_delete_elem(&goroutines, &key);
+		forget_goroutine(goroutine, &key);
 		goroutine = NULL;
 	}
 	if (goroutine) {
@@ -133,8 +133,10 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	} else {
 		struct goroutine fresh = {.goid = hit->goid, .process = hit->process};
 
+		if (binary)
+			frame.event.flags |= inherit(hit, binary, &fresh.context);
 		if (bpf_map_update_elem(&goroutines, &key, &fresh, BPF_ANY)) {
-			count(&counted.goroutines_full);
+			LOSE(COOKIE_FUNCTION(hit->cookie), goroutines_full);
 			return;
 		}
 		goroutine = bpf_map_lookup_elem(&goroutines, &key);
@@ -148,7 +150,13 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	frame.event.tid = hit->tid;
 	frame.event.goid = hit->goid;
 	frame.event.span = new_id();
+	frame.outer_budget = goroutine->budget;
 	frame.event.parent = goroutine->context.span;
+	if (frame.event.parent &&
+	    (begins_trace(hit, &goroutine->context, r) || !trace_has_room(goroutine))) {
+		frame.event.flags |= EVENT_LINKED;
+		frame.event.parent = 0;
+	}
 	if (frame.event.parent) {
 		frame.event.trace[0] = goroutine->context.trace[0];
 		frame.event.trace[1] = goroutine->context.trace[1];
@@ -175,23 +183,24 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	}
 	frame.event.start = bpf_ktime_get_ns();
 	if (bpf_map_update_elem(&frames, &frame_key, &frame, BPF_ANY)) {
-		count(&counted.frames_full);
+		LOSE(COOKIE_FUNCTION(hit->cookie), frames_full);
 		if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS))
 			bpf_map_delete_elem(&values, &frame_key);
 		if (!goroutine->level)
-			bpf_map_delete_elem(&goroutines, &key);
+			forget_goroutine(goroutine, &key);
 		return;
 	}
 	if (live) {
 		frame.event.kind = EVENT_BEGIN;
+		tell_link(&frame);
 		send(&frame.event, entry);
 	}
 	goroutine->level++;
 	goroutine->hi = hit->hi;
 	goroutine->depth = hit->depth;
-	goroutine->context.trace[0] = frame.event.trace[0];
-	goroutine->context.trace[1] = frame.event.trace[1];
-	goroutine->context.span = hit->cookie & COOKIE_NO_ADOPT ? 0 : frame.event.span;
+	if (!frame.event.parent)
+		goroutine->budget = trace_chunk - 1;
+	adopt(hit, &frame, &goroutine->context, REGISTER_PC(r));
 }
 
 /* A call ends: by its return, or by jumping away. */
@@ -200,6 +209,7 @@ static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
 	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
 	struct frame_key frame_key = {.g = hit->g, .tgid = hit->tgid};
+	bool tail = (hit->cookie & (COOKIE_TAIL | COOKIE_BOTH)) == COOKIE_TAIL;
 	struct values *entry = NULL;
 	struct frame *frame;
 
@@ -225,12 +235,13 @@ static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 
 	frame->event.end = hit->now;
 	frame->event.kind = EVENT_CALL;
-	frame->event.reason = hit->cookie & COOKIE_TAIL ? END_TAIL : END_RETURN;
+	frame->event.reason = tail ? END_TAIL : END_RETURN;
 	if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
 		entry = bpf_map_lookup_elem(&values, &frame_key);
-		if (entry && hit->cookie & COOKIE_RESULTS && !(hit->cookie & COOKIE_TAIL))
+		if (entry && hit->cookie & COOKIE_RESULTS && !tail)
 			frame->event.results = read_results(hit, entry, frame->event.args, r);
 	}
+	tell_link(frame);
 	send(&frame->event, entry);
 	step_out(goroutine, frame);
 	goroutine->hi = hit->hi;
@@ -238,11 +249,35 @@ static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 	if (entry)
 		bpf_map_delete_elem(&values, &frame_key);
 	if (!goroutine->level)
-		bpf_map_delete_elem(&goroutines, &key);
+		forget_goroutine(goroutine, &key);
 	return;
 
 unpaired:
 	count(&counted.unpaired);
 	if (!goroutine->level)
-		bpf_map_delete_elem(&goroutines, &key);
+		forget_goroutine(goroutine, &key);
+}
+
+/* A `go` statement is about to begin a goroutine. */
+static __always_inline void spawn(struct hit *hit, struct binary *binary, struct go_site *site,
+				  __u64 pc)
+{
+	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
+	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
+	struct context context = {};
+	__u8 unknown = 0;
+
+	if (goroutine && is_of(goroutine, hit)) {
+		/* what is called from here is deeper than SP: such frames are gone */
+		if (goroutine->depth > hit->depth)
+			unwind(goroutine, hit, hit->depth + 1);
+		context = goroutine->context;
+		if (!goroutine->level)
+			forget_goroutine(goroutine, &key);
+	} else {
+		unknown = inherit(hit, binary, &context);
+	}
+	if (context.calls > CALLS_ARE_ROOTS)
+		context.calls = is_root_call(&context, pc + site->length);
+	note_child(hit, binary, site, pc, &context, unknown);
 }

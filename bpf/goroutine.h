@@ -18,7 +18,7 @@ struct hit {
 	__u32 tgid;
 	__u32 tid;
 	__u32 process; /* its number */
-	__u32 pad;
+	__u32 unknown; /* a target's, but its g could not be read */
 };
 
 #define STACK_HI_OFFSET 8      /* of runtime.g.stack.hi, in every Go version */
@@ -65,7 +65,7 @@ static __always_inline void tell_process(struct hit *hit)
 	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
 	if (!event) {
-		count(&counted.ring_full);
+		count(&counted.processes_full);
 		return;
 	}
 	*event = (struct event){
@@ -165,20 +165,39 @@ static __always_inline void remember(struct peek *peek, __u32 tgid, __u64 return
 	peek->done = 1;
 }
 
-/*
- * Fills in the goroutine and the depth. False: not a target, or nothing to be
- * known about it.
- */
-static __always_inline bool look(struct hit *hit, struct registers *r, __u64 cookie, bool leaving)
+/* Fills in the process, and finds what its executable has. NULL: not a target. */
+static __always_inline struct binary *look_process(struct hit *hit, __u64 cookie)
 {
 	__u32 index = COOKIE_BINARY(cookie);
 	struct binary *binary = bpf_map_lookup_elem(&binaries, &index);
+
+	hit->cookie = cookie;
+	if (!binary || !identify(hit) || !is_target(hit, index, binary))
+		return NULL;
+	return binary;
+}
+
+/* Fills in what g says of the goroutine, and the depth of a return address. */
+static __always_inline bool look_goroutine(struct hit *hit, struct binary *binary)
+{
+	if (bpf_probe_read_user(&hit->hi, sizeof(hit->hi), (void *)(hit->g + STACK_HI_OFFSET)) ||
+	    bpf_probe_read_user(&hit->goid, sizeof(hit->goid),
+				(void *)(hit->g + binary->goid_offset)))
+		return false;
+	hit->depth = hit->hi - hit->return_address;
+	return hit->depth < STACK_MAX;
+}
+
+/*
+ * Fills in the goroutine and the depth. False: not a target, or nothing to be
+ * known about it, which is the caller's to count.
+ */
+static __always_inline bool look(struct hit *hit, struct registers *r, __u64 cookie, bool leaving)
+{
+	struct binary *binary = look_process(hit, cookie);
 	struct peek peek = {};
 
-	if (!binary || !identify(hit))
-		return false;
-	hit->cookie = cookie;
-	if (!is_target(hit, index, binary))
+	if (!binary)
 		return false;
 
 	peek.g = REGISTER_G(r);
@@ -205,6 +224,6 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 	if (hit->depth < STACK_MAX)
 		return true;
 unknown:
-	count(&counted.no_goroutine);
+	hit->unknown = 1;
 	return false;
 }

@@ -38,6 +38,9 @@ struct thread_struct {
 
 #define REGISTER_G(r) ((r)->r14)
 #define REGISTER_SP(r) ((r)->sp)
+#define REGISTER_PC(r) ((r)->ip)
+#define ARGUMENT_0(r) ((r)->ax)
+#define ARGUMENT_1(r) ((r)->bx)
 #define THREAD_POINTER(task) ((task)->thread.fsbase)
 
 #define FLAG_CARRY (1 << 0)
@@ -83,6 +86,9 @@ struct thread_struct {
 
 #define REGISTER_G(r) ((r)->x[28])
 #define REGISTER_SP(r) ((r)->sp)
+#define REGISTER_PC(r) ((r)->pc)
+#define ARGUMENT_0(r) ((r)->x[0])
+#define ARGUMENT_1(r) ((r)->x[1])
 #define THREAD_POINTER(task) ((task)->thread.uw.tp_value)
 
 #define FLAG_CARRY (1U << 29)

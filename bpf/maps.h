@@ -8,8 +8,17 @@
 /* Where new calls of a goroutine belong. */
 struct context {
 	__u64 trace[2];
-	__u64 span; /* 0: the next call is a root */
+	__u64 span;   /* 0: the next call is a root */
+	__u64 origin; /* the entry site of a call with root calls, in the process */
+	__u32 function;
+	/*
+	 * Depth of the return addresses of the calls that this call makes, some of
+	 * which are roots: see root_calls. 0: none is. CALLS_ARE_ROOTS: all are.
+	 */
+	__u32 calls;
 };
+
+#define CALLS_ARE_ROOTS 1
 
 struct goroutine_key {
 	__u64 g;
@@ -23,6 +32,8 @@ struct goroutine {
 	__u64 depth; /* of the innermost open frame, in bytes below stack.hi */
 	struct context context;
 	__u32 level;   /* number of open frames */
+	__u32 panics;  /* number of panics under way */
+	__u32 budget;  /* spans that it may still put into its trace without asking */
 	__u32 process; /* number of the process */
 };
 
@@ -45,6 +56,8 @@ struct frame {
 	__u64 depth;
 	__u64 outer_depth;
 	struct context outer;
+	__u32 outer_budget; /* of a root */
+	__u32 pad;
 };
 
 /* Elements that are being read, and the steps by which. */
@@ -66,6 +79,54 @@ struct values {
 	struct level levels[LEVELS]; /* of the hit that is being looked at */
 	struct event event;
 	__u8 bytes[];
+};
+
+/* A call of a function: where it returns to, in bytes from the entry site. */
+struct root_call {
+	__u32 function;
+	__s32 distance;
+};
+
+/* root_call -> 1: such calls begin traces. Written by uspan before attaching. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct root_call);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} root_calls SEC(".maps");
+
+/* A trace by its id. */
+struct trace {
+	__u64 id[2];
+};
+
+/*
+ * trace -> spans in it, for those that have more than one goroutine's first
+ * chunk. The least recently used go: a trace that is forgotten may become longer.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct trace);
+	__type(value, __u32);
+	__uint(max_entries, 16384);
+} traces SEC(".maps");
+
+#define PANIC_RAW 40   /* bytes: the largest type of the runtime's own values */
+#define PANIC_TEXT 256 /* bytes of a message at most */
+#define PANICS_MAX 8   /* panics of one goroutine that are told apart */
+
+/* A panic, or Goexit, that is under way. */
+struct panic {
+	__u64 depth;  /* of the call of runtime.gopanic or runtime.Goexit */
+	__u64 passed; /* it has unwound only frames deeper than this */
+	__u64 told;   /* when it was told last */
+	struct event event;
+	struct panic_value value;
+	__u8 bytes[PANIC_RAW + PANIC_TEXT];
+};
+
+enum panic_layout {
+	PANIC_RAW_BYTES = PANIC_RAW,
 };
 
 /* Where uspan finds the parts of a struct values. */
@@ -108,6 +169,74 @@ struct {
 	__uint(max_entries, 1);
 } values SEC(".maps");
 
+/*
+ * frame_key, whose level counts the panics of the goroutine -> panic. Full: the
+ * calls that it unwinds are told without its value, counted in panics_full.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct frame_key);
+	__type(value, struct panic);
+	__uint(max_entries, 4096);
+} panics SEC(".maps");
+
+/* A goroutine that a `go` statement that carries a probe has begun, or is about
+ * to: what its first calls belong to. */
+struct child {
+	struct context context;
+	__u64 parent; /* number of the goroutine that the statement ran on */
+	__u64 gopc;   /* return address of the statement */
+	__u32 ambiguous;
+	__u32 process; /* number of the process */
+};
+
+/* A goroutine by its number, or a `go` statement by its return address. */
+struct child_key {
+	__u64 number;
+	__u32 tgid;
+	__u32 pad;
+};
+
+/*
+ * child_key -> child. Most goroutines never call anything that is traced, and
+ * nobody sees their end: the least recently used go. A goroutine whose entry is
+ * gone has no parent, and its calls say so.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct child_key);
+	__type(value, struct child);
+	__uint(max_entries, 1);
+} children SEC(".maps");
+
+/*
+ * child_key -> 1, for the `go` statements that have run with a probe: a
+ * goroutine that comes from one and has no child entry was missed. Full: that it
+ * was is not said.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct child_key);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} statements SEC(".maps");
+
+/* index of the cookie -> go_site. Written by uspan before attaching. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct go_site);
+	__uint(max_entries, 1);
+} go_sites SEC(".maps");
+
+/* 0 -> what a new entry of `panics` is made from; never written. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct panic);
+	__uint(max_entries, 1);
+} empty_panic SEC(".maps");
+
 /* 0 -> what a new entry of `values` is made from; never written. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -142,6 +271,14 @@ struct {
 	__type(value, struct function);
 	__uint(max_entries, 1);
 } functions SEC(".maps");
+
+/* function of the cookie -> losses: counted there and in `counted`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct losses);
+	__uint(max_entries, 1);
+} lost SEC(".maps");
 
 /* function.first + n, and as steps say -> step. Written by uspan before attaching. */
 struct {

@@ -43,6 +43,20 @@ func NextChunk(values []byte) (chunk Chunk, bytes, rest []byte, ok bool) {
 	return chunk, values[:chunk.Size], values[min((int(chunk.Size)+7)&^7, len(values)):], true
 }
 
+// ParsePanic is the value of the panic that a record tells of, and the bytes
+// behind it. ok is false where they are not all there.
+func ParsePanic(record *Record) (value PanicValue, bytes []byte, ok bool) {
+	const size = int(unsafe.Sizeof(PanicValue{}))
+	if len(record.Values) < size {
+		return value, nil, false
+	}
+	value, bytes = load[PanicValue](record.Values), record.Values[size:]
+	if uint64(value.Size) > uint64(len(bytes)) {
+		return value, nil, false
+	}
+	return value, bytes[:value.Size], true
+}
+
 // load copies a T out of the front of raw, which is at least as long: both
 // sides of the ring have the same byte order and layout.
 func load[T any](raw []byte) T {

@@ -11,8 +11,12 @@
 #include "maps.h"
 #include "config.h"
 #include "goroutine.h"
+#include "ring.h"
 #include "secret.h"
 #include "values.h"
+#include "panic.h"
+#include "child.h"
+#include "root.h"
 #include "frame.h"
 #include "process.h"
 #include "terminal.h"
@@ -36,6 +40,9 @@ const enum chunk_status *type_chunk_status __attribute__((unused));
 const enum class *type_class __attribute__((unused));
 const enum cookie_flags *type_cookie_flags __attribute__((unused));
 const enum values_layout *type_values_layout __attribute__((unused));
+const enum cookie_role *type_cookie_role __attribute__((unused));
+const struct panic_value *type_panic_value __attribute__((unused));
+const enum panic_layout *type_panic_layout __attribute__((unused));
 const enum condition *type_condition __attribute__((unused));
 
 SEC("uprobe.multi")
@@ -44,8 +51,13 @@ int enter(struct registers *r)
 	__u64 cookie = bpf_get_attach_cookie(r);
 	struct hit hit = {};
 
-	if (!condition_holds(r, COOKIE_CONDITION(cookie)) || !look(&hit, r, cookie, false))
+	if (!condition_holds(r, COOKIE_CONDITION(cookie)))
 		return 0;
+	if (!look(&hit, r, cookie, false)) {
+		if (hit.unknown && !(cookie & COOKIE_RESTART))
+			LOSE(COOKIE_FUNCTION(cookie), no_goroutine);
+		return 0;
+	}
 	if (cookie & COOKIE_RESTART) {
 		keep_args(&hit, r);
 		return 0;
@@ -65,5 +77,68 @@ int leave(struct registers *r)
 
 	if (look(&hit, r, bpf_get_attach_cookie(r), true))
 		pop_frame(&hit, r);
+	else if (hit.unknown)
+		count(&counted.unpaired);
+	return 0;
+}
+
+/*
+ * The sites in the runtime that only a panic, or Goexit, comes to. The goroutine
+ * is the one that runs, but at recovery, which runs on g0 and is told which.
+ */
+SEC("uprobe.multi")
+int unwound(struct registers *r)
+{
+	__u64 cookie = bpf_get_attach_cookie(r);
+	struct binary *binary;
+	struct hit hit = {};
+
+	if (!condition_holds(r, COOKIE_CONDITION(cookie)))
+		return 0;
+	binary = look_process(&hit, cookie);
+	if (!binary)
+		return 0;
+	hit.g = REGISTER_G(r);
+	hit.return_address = REGISTER_SP(r);
+	if (cookie & ROLE_RECOVERY) {
+		hit.g = ARGUMENT_0(r);
+		hit.return_address = recovered_sp(hit.g, binary);
+	}
+	if (!look_goroutine(&hit, binary)) {
+		count(&counted.panics_full);
+		return 0;
+	}
+	if (cookie & ROLE_PANIC)
+		begin_panic(&hit, r, binary, END_PANIC);
+	else if (cookie & ROLE_GOEXIT)
+		begin_panic(&hit, r, binary, END_GOEXIT);
+	else if (cookie & ROLE_RECOVERY)
+		end_panic(&hit, hit.depth, END_PANIC);
+	else
+		end_panic(&hit, 0, cookie & ROLE_FATAL ? END_PANIC : END_GOEXIT);
+	return 0;
+}
+
+/* The calls of runtime.newproc in functions that are traced, or belong to them. */
+SEC("uprobe.multi")
+int spawned(struct registers *r)
+{
+	__u64 cookie = bpf_get_attach_cookie(r);
+	__u32 index = COOKIE_FUNCTION(cookie);
+	struct go_site *site = bpf_map_lookup_elem(&go_sites, &index);
+	struct binary *binary;
+	struct hit hit = {};
+
+	if (!site)
+		return 0;
+	binary = look_process(&hit, (cookie & ~0xffffffULL) | (site->function & 0xffffff));
+	if (!binary)
+		return 0;
+	hit.g = REGISTER_G(r);
+	hit.return_address = REGISTER_SP(r);
+	if (look_goroutine(&hit, binary))
+		spawn(&hit, binary, site, REGISTER_PC(r));
+	else
+		count(&counted.children_lost);
 	return 0;
 }

@@ -14,12 +14,43 @@ import (
 )
 
 type uspanBinary struct {
-	_          structs.HostLayout
-	GoidOffset uint32
-	TlsOffset  int32
-	Every      uint32
-	Moves      uint32
-	CodeStart  uint64
+	_                structs.HostLayout
+	GoidOffset       uint32
+	TlsOffset        int32
+	Every            uint32
+	Moves            uint32
+	CodeStart        uint64
+	PanicOffset      uint32
+	PanicSpOffset    uint32
+	ThreadOffset     uint32
+	ProcessorOffset  uint32
+	GoidcacheOffset  uint32
+	GopcOffset       uint32
+	ParentGoidOffset uint32
+	SigcodeOffset    uint32
+}
+
+type uspanChild struct {
+	_       structs.HostLayout
+	Context struct {
+		_        structs.HostLayout
+		Trace    [2]uint64
+		Span     uint64
+		Origin   uint64
+		Function uint32
+		Calls    uint32
+	}
+	Parent    uint64
+	Gopc      uint64
+	Ambiguous uint32
+	Process   uint32
+}
+
+type uspanChildKey struct {
+	_      structs.HostLayout
+	Number uint64
+	Tgid   uint32
+	Pad    uint32
 }
 
 type uspanChunk struct {
@@ -67,18 +98,34 @@ const (
 	uspanCookieFlagsCOOKIE_NO_ADOPT uspanCookieFlags = 2199023255552
 	uspanCookieFlagsCOOKIE_RESTART  uspanCookieFlags = 4398046511104
 	uspanCookieFlagsCOOKIE_KEPT     uspanCookieFlags = 8796093022208
+	uspanCookieFlagsCOOKIE_ROOT     uspanCookieFlags = 1099511627776
+	uspanCookieFlagsCOOKIE_LOOPS    uspanCookieFlags = 140737488355328
+)
+
+type uspanCookieRole uint64
+
+const (
+	uspanCookieRoleROLE_PANIC      uspanCookieRole = 68719476736
+	uspanCookieRoleROLE_RECOVERY   uspanCookieRole = 137438953472
+	uspanCookieRoleROLE_FATAL      uspanCookieRole = 274877906944
+	uspanCookieRoleROLE_GOEXIT     uspanCookieRole = 549755813888
+	uspanCookieRoleROLE_GOEXIT_END uspanCookieRole = 1099511627776
 )
 
 type uspanCounters struct {
 	_              structs.HostLayout
 	Unpaired       uint64
 	RingFull       uint64
+	BeginsLost     uint64
 	FramesFull     uint64
 	GoroutinesFull uint64
 	ValuesFull     uint64
 	NoGoroutine    uint64
 	LeftOpen       uint64
 	ProcessesFull  uint64
+	LinksLost      uint64
+	ChildrenLost   uint64
+	PanicsFull     uint64
 }
 
 type uspanDynamic struct {
@@ -103,6 +150,8 @@ const (
 	uspanEndReasonEND_RETURN  uspanEndReason = 1
 	uspanEndReasonEND_TAIL    uspanEndReason = 2
 	uspanEndReasonEND_UNWOUND uspanEndReason = 3
+	uspanEndReasonEND_PANIC   uspanEndReason = 4
+	uspanEndReasonEND_GOEXIT  uspanEndReason = 5
 )
 
 type uspanEvent struct {
@@ -122,13 +171,15 @@ type uspanEvent struct {
 	Kind     uint8
 	Reason   uint8
 	Flags    uint8
-	Pad      uint8
+	Panic    uint8
 }
 
 type uspanEventFlags uint32
 
 const (
-	uspanEventFlagsEVENT_VALUES_LOST uspanEventFlags = 1
+	uspanEventFlagsEVENT_VALUES_LOST    uspanEventFlags = 1
+	uspanEventFlagsEVENT_PARENT_UNKNOWN uspanEventFlags = 2
+	uspanEventFlagsEVENT_LINKED         uspanEventFlags = 4
 )
 
 type uspanEventKind uint32
@@ -137,6 +188,8 @@ const (
 	uspanEventKindEVENT_CALL    uspanEventKind = 1
 	uspanEventKindEVENT_BEGIN   uspanEventKind = 2
 	uspanEventKindEVENT_PROCESS uspanEventKind = 3
+	uspanEventKindEVENT_PANIC   uspanEventKind = 4
+	uspanEventKindEVENT_LINK    uspanEventKind = 5
 )
 
 type uspanFrame struct {
@@ -145,10 +198,15 @@ type uspanFrame struct {
 	Depth      uint64
 	OuterDepth uint64
 	Outer      struct {
-		_     structs.HostLayout
-		Trace [2]uint64
-		Span  uint64
+		_        structs.HostLayout
+		Trace    [2]uint64
+		Span     uint64
+		Origin   uint64
+		Function uint32
+		Calls    uint32
 	}
+	OuterBudget uint32
+	Pad         uint32
 }
 
 type uspanFrameKey struct {
@@ -159,8 +217,18 @@ type uspanFrameKey struct {
 }
 
 type uspanFunction struct {
-	_     structs.HostLayout
-	Roots [2]uspanRoot
+	_        structs.HostLayout
+	Roots    [2]uspanRoot
+	Calls    uint32
+	Start    [3]uint32
+	Anywhere uint32
+}
+
+type uspanGoSite struct {
+	_        structs.HostLayout
+	Goidgen  int64
+	Function uint32
+	Length   uint32
 }
 
 type uspanGoroutine struct {
@@ -169,11 +237,16 @@ type uspanGoroutine struct {
 	Hi      uint64
 	Depth   uint64
 	Context struct {
-		_     structs.HostLayout
-		Trace [2]uint64
-		Span  uint64
+		_        structs.HostLayout
+		Trace    [2]uint64
+		Span     uint64
+		Origin   uint64
+		Function uint32
+		Calls    uint32
 	}
 	Level   uint32
+	Panics  uint32
+	Budget  uint32
 	Process uint32
 }
 
@@ -182,6 +255,38 @@ type uspanGoroutineKey struct {
 	G    uint64
 	Tgid uint32
 	Pad  uint32
+}
+
+type uspanLosses struct {
+	_              structs.HostLayout
+	RingFull       uint64
+	FramesFull     uint64
+	GoroutinesFull uint64
+	NoGoroutine    uint64
+}
+
+type uspanPanic struct {
+	_      structs.HostLayout
+	Depth  uint64
+	Passed uint64
+	Told   uint64
+	Event  uspanEvent
+	Value  uspanPanicValue
+	Bytes  [296]uint8
+}
+
+type uspanPanicLayout uint32
+
+const (
+	uspanPanicLayoutPANIC_RAW_BYTES uspanPanicLayout = 40
+)
+
+type uspanPanicValue struct {
+	_     structs.HostLayout
+	Type  uint64
+	Data  uint64
+	Size  uint32
+	Fault uint32
 }
 
 type uspanProcess struct {
@@ -197,6 +302,12 @@ type uspanRoot struct {
 	Registers uint16
 	Size      uint16
 	Stack     int16
+}
+
+type uspanRootCall struct {
+	_        structs.HostLayout
+	Function uint32
+	Distance int32
 }
 
 type uspanSecretState struct {
@@ -258,6 +369,11 @@ const (
 	uspanStepOpSTEP_ARRAY     uspanStepOp = 5
 )
 
+type uspanTrace struct {
+	_  structs.HostLayout
+	Id [2]uint64
+}
+
 type uspanValuesLayout uint32
 
 const (
@@ -270,36 +386,51 @@ const (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	uspanMapBinaries         = "binaries"
+	uspanMapChildren         = "children"
 	uspanMapDynamics         = "dynamics"
+	uspanMapEmptyPanic       = "empty_panic"
 	uspanMapEmptyValues      = "empty_values"
 	uspanMapEvents           = "events"
 	uspanMapFrames           = "frames"
 	uspanMapFunctions        = "functions"
+	uspanMapGoSites          = "go_sites"
 	uspanMapGoroutines       = "goroutines"
+	uspanMapLost             = "lost"
+	uspanMapPanics           = "panics"
 	uspanMapProcesses        = "processes"
+	uspanMapRootCalls        = "root_calls"
 	uspanMapSecrets          = "secrets"
+	uspanMapStatements       = "statements"
 	uspanMapSteps            = "steps"
+	uspanMapTraces           = "traces"
 	uspanMapValues           = "values"
 	uspanProgEnter           = "enter"
 	uspanProgLeave           = "leave"
 	uspanProgSeeExit         = "see_exit"
 	uspanProgSeeSignal       = "see_signal"
+	uspanProgSpawned         = "spawned"
+	uspanProgUnwound         = "unwound"
 	uspanVarChunkBytes       = "chunk_bytes"
 	uspanVarCounted          = "counted"
 	uspanVarKernelSignals    = "kernel_signals"
 	uspanVarLive             = "live"
+	uspanVarMaxTraceSpans    = "max_trace_spans"
 	uspanVarPidLevel         = "pid_level"
 	uspanVarPidNamespace     = "pid_namespace"
 	uspanVarSelfTgid         = "self_tgid"
+	uspanVarTraceChunk       = "trace_chunk"
 	uspanVarTypeChunk        = "type_chunk"
 	uspanVarTypeChunkStatus  = "type_chunk_status"
 	uspanVarTypeClass        = "type_class"
 	uspanVarTypeCondition    = "type_condition"
 	uspanVarTypeCookieFlags  = "type_cookie_flags"
+	uspanVarTypeCookieRole   = "type_cookie_role"
 	uspanVarTypeEndReason    = "type_end_reason"
 	uspanVarTypeEvent        = "type_event"
 	uspanVarTypeEventFlags   = "type_event_flags"
 	uspanVarTypeEventKind    = "type_event_kind"
+	uspanVarTypePanicLayout  = "type_panic_layout"
+	uspanVarTypePanicValue   = "type_panic_value"
 	uspanVarTypeRoot         = "type_root"
 	uspanVarTypeSecretState  = "type_secret_state"
 	uspanVarTypeStepFlags    = "type_step_flags"
@@ -357,6 +488,8 @@ type uspanProgramSpecs struct {
 	Leave     *ebpf.ProgramSpec `ebpf:"leave"`
 	SeeExit   *ebpf.ProgramSpec `ebpf:"see_exit"`
 	SeeSignal *ebpf.ProgramSpec `ebpf:"see_signal"`
+	Spawned   *ebpf.ProgramSpec `ebpf:"spawned"`
+	Unwound   *ebpf.ProgramSpec `ebpf:"unwound"`
 }
 
 // uspanMapSpecs contains maps before they are loaded into the kernel.
@@ -364,15 +497,23 @@ type uspanProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type uspanMapSpecs struct {
 	Binaries    *ebpf.MapSpec `ebpf:"binaries"`
+	Children    *ebpf.MapSpec `ebpf:"children"`
 	Dynamics    *ebpf.MapSpec `ebpf:"dynamics"`
+	EmptyPanic  *ebpf.MapSpec `ebpf:"empty_panic"`
 	EmptyValues *ebpf.MapSpec `ebpf:"empty_values"`
 	Events      *ebpf.MapSpec `ebpf:"events"`
 	Frames      *ebpf.MapSpec `ebpf:"frames"`
 	Functions   *ebpf.MapSpec `ebpf:"functions"`
+	GoSites     *ebpf.MapSpec `ebpf:"go_sites"`
 	Goroutines  *ebpf.MapSpec `ebpf:"goroutines"`
+	Lost        *ebpf.MapSpec `ebpf:"lost"`
+	Panics      *ebpf.MapSpec `ebpf:"panics"`
 	Processes   *ebpf.MapSpec `ebpf:"processes"`
+	RootCalls   *ebpf.MapSpec `ebpf:"root_calls"`
 	Secrets     *ebpf.MapSpec `ebpf:"secrets"`
+	Statements  *ebpf.MapSpec `ebpf:"statements"`
 	Steps       *ebpf.MapSpec `ebpf:"steps"`
+	Traces      *ebpf.MapSpec `ebpf:"traces"`
 	Values      *ebpf.MapSpec `ebpf:"values"`
 }
 
@@ -384,18 +525,23 @@ type uspanVariableSpecs struct {
 	Counted          *ebpf.VariableSpec `ebpf:"counted"`
 	KernelSignals    *ebpf.VariableSpec `ebpf:"kernel_signals"`
 	Live             *ebpf.VariableSpec `ebpf:"live"`
+	MaxTraceSpans    *ebpf.VariableSpec `ebpf:"max_trace_spans"`
 	PidLevel         *ebpf.VariableSpec `ebpf:"pid_level"`
 	PidNamespace     *ebpf.VariableSpec `ebpf:"pid_namespace"`
 	SelfTgid         *ebpf.VariableSpec `ebpf:"self_tgid"`
+	TraceChunk       *ebpf.VariableSpec `ebpf:"trace_chunk"`
 	TypeChunk        *ebpf.VariableSpec `ebpf:"type_chunk"`
 	TypeChunkStatus  *ebpf.VariableSpec `ebpf:"type_chunk_status"`
 	TypeClass        *ebpf.VariableSpec `ebpf:"type_class"`
 	TypeCondition    *ebpf.VariableSpec `ebpf:"type_condition"`
 	TypeCookieFlags  *ebpf.VariableSpec `ebpf:"type_cookie_flags"`
+	TypeCookieRole   *ebpf.VariableSpec `ebpf:"type_cookie_role"`
 	TypeEndReason    *ebpf.VariableSpec `ebpf:"type_end_reason"`
 	TypeEvent        *ebpf.VariableSpec `ebpf:"type_event"`
 	TypeEventFlags   *ebpf.VariableSpec `ebpf:"type_event_flags"`
 	TypeEventKind    *ebpf.VariableSpec `ebpf:"type_event_kind"`
+	TypePanicLayout  *ebpf.VariableSpec `ebpf:"type_panic_layout"`
+	TypePanicValue   *ebpf.VariableSpec `ebpf:"type_panic_value"`
 	TypeRoot         *ebpf.VariableSpec `ebpf:"type_root"`
 	TypeSecretState  *ebpf.VariableSpec `ebpf:"type_secret_state"`
 	TypeStepFlags    *ebpf.VariableSpec `ebpf:"type_step_flags"`
@@ -428,30 +574,46 @@ func (o *uspanObjects) Close() error {
 // It can be passed to loadUspanObjects or ebpf.CollectionSpec.LoadAndAssign.
 type uspanMaps struct {
 	Binaries    *ebpf.Map `ebpf:"binaries"`
+	Children    *ebpf.Map `ebpf:"children"`
 	Dynamics    *ebpf.Map `ebpf:"dynamics"`
+	EmptyPanic  *ebpf.Map `ebpf:"empty_panic"`
 	EmptyValues *ebpf.Map `ebpf:"empty_values"`
 	Events      *ebpf.Map `ebpf:"events"`
 	Frames      *ebpf.Map `ebpf:"frames"`
 	Functions   *ebpf.Map `ebpf:"functions"`
+	GoSites     *ebpf.Map `ebpf:"go_sites"`
 	Goroutines  *ebpf.Map `ebpf:"goroutines"`
+	Lost        *ebpf.Map `ebpf:"lost"`
+	Panics      *ebpf.Map `ebpf:"panics"`
 	Processes   *ebpf.Map `ebpf:"processes"`
+	RootCalls   *ebpf.Map `ebpf:"root_calls"`
 	Secrets     *ebpf.Map `ebpf:"secrets"`
+	Statements  *ebpf.Map `ebpf:"statements"`
 	Steps       *ebpf.Map `ebpf:"steps"`
+	Traces      *ebpf.Map `ebpf:"traces"`
 	Values      *ebpf.Map `ebpf:"values"`
 }
 
 func (m *uspanMaps) Close() error {
 	return _UspanClose(
 		m.Binaries,
+		m.Children,
 		m.Dynamics,
+		m.EmptyPanic,
 		m.EmptyValues,
 		m.Events,
 		m.Frames,
 		m.Functions,
+		m.GoSites,
 		m.Goroutines,
+		m.Lost,
+		m.Panics,
 		m.Processes,
+		m.RootCalls,
 		m.Secrets,
+		m.Statements,
 		m.Steps,
+		m.Traces,
 		m.Values,
 	)
 }
@@ -464,18 +626,23 @@ type uspanVariables struct {
 	Counted          *ebpf.Variable `ebpf:"counted"`
 	KernelSignals    *ebpf.Variable `ebpf:"kernel_signals"`
 	Live             *ebpf.Variable `ebpf:"live"`
+	MaxTraceSpans    *ebpf.Variable `ebpf:"max_trace_spans"`
 	PidLevel         *ebpf.Variable `ebpf:"pid_level"`
 	PidNamespace     *ebpf.Variable `ebpf:"pid_namespace"`
 	SelfTgid         *ebpf.Variable `ebpf:"self_tgid"`
+	TraceChunk       *ebpf.Variable `ebpf:"trace_chunk"`
 	TypeChunk        *ebpf.Variable `ebpf:"type_chunk"`
 	TypeChunkStatus  *ebpf.Variable `ebpf:"type_chunk_status"`
 	TypeClass        *ebpf.Variable `ebpf:"type_class"`
 	TypeCondition    *ebpf.Variable `ebpf:"type_condition"`
 	TypeCookieFlags  *ebpf.Variable `ebpf:"type_cookie_flags"`
+	TypeCookieRole   *ebpf.Variable `ebpf:"type_cookie_role"`
 	TypeEndReason    *ebpf.Variable `ebpf:"type_end_reason"`
 	TypeEvent        *ebpf.Variable `ebpf:"type_event"`
 	TypeEventFlags   *ebpf.Variable `ebpf:"type_event_flags"`
 	TypeEventKind    *ebpf.Variable `ebpf:"type_event_kind"`
+	TypePanicLayout  *ebpf.Variable `ebpf:"type_panic_layout"`
+	TypePanicValue   *ebpf.Variable `ebpf:"type_panic_value"`
 	TypeRoot         *ebpf.Variable `ebpf:"type_root"`
 	TypeSecretState  *ebpf.Variable `ebpf:"type_secret_state"`
 	TypeStepFlags    *ebpf.Variable `ebpf:"type_step_flags"`
@@ -495,6 +662,8 @@ type uspanPrograms struct {
 	Leave     *ebpf.Program `ebpf:"leave"`
 	SeeExit   *ebpf.Program `ebpf:"see_exit"`
 	SeeSignal *ebpf.Program `ebpf:"see_signal"`
+	Spawned   *ebpf.Program `ebpf:"spawned"`
+	Unwound   *ebpf.Program `ebpf:"unwound"`
 }
 
 func (p *uspanPrograms) Close() error {
@@ -503,6 +672,8 @@ func (p *uspanPrograms) Close() error {
 		p.Leave,
 		p.SeeExit,
 		p.SeeSignal,
+		p.Spawned,
+		p.Unwound,
 	)
 }
 

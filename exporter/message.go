@@ -87,9 +87,11 @@ func (e *encoder) span(s *span.Span) *tracepb.Span {
 	attributes, dropped := within(e.limits.count, s.Attributes())
 	encoded.DroppedAttributesCount = dropped
 	encoded.Attributes = keyValues(attributes, e.limits.length)
-	if s.Error != nil {
+	if s.Failed() {
 		encoded.Status.Code = tracepb.Status_STATUS_CODE_ERROR
-		encoded.Status.Message = text(s.Error.String(), -1)
+		encoded.Status.Message = text(s.Failure(), -1)
+	}
+	if s.Error != nil {
 		encoded.Events, encoded.DroppedEventsCount = within(e.limits.events, []*tracepb.Span_Event{e.exception(s)})
 	}
 	return encoded

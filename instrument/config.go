@@ -39,6 +39,11 @@ type Config struct {
 	// the kernel side may take of memory. It lies between MinOpenCalls and
 	// MostOpenCalls. 0: DefaultOpenCalls, or as many as uspan's cgroup has memory for.
 	OpenCalls int
+	// TraceSpans bounds the spans of a trace, about: calls beyond it are roots with
+	// a link. 0: it does not.
+	TraceSpans int
+	ringBytes  int // of tests: see attach.Options
+
 	// Force attaches although the probes take much of the target's memory.
 	Force bool
 

@@ -27,12 +27,16 @@ var counted = []string{"main.recurse", "main.climb", "main.block", "main.short",
 type collector struct {
 	mu    sync.Mutex
 	spans []*span.Span
+	also  instrument.Output // gets them, too, if it is there
 }
 
 func (c *collector) Export(spans []*span.Span) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.spans = append(c.spans, spans...)
+	if c.also != nil {
+		c.also.Export(spans)
+	}
 }
 
 // build builds testdata/NAME and returns an executable that is this test's alone.
@@ -52,36 +56,70 @@ func build(t testing.TB, name string, flags ...string) string {
 // trace runs a command under uspan and returns its spans and what it printed.
 func trace(t testing.TB, config instrument.Config, command target.Command) ([]*span.Span, *instrument.Summary, []byte) {
 	t.Helper()
+	spans, summary, status, printed := traceToEnd(t, config, command)
+	if status.ExitCode() != 0 {
+		t.Fatalf("the target ended with %v", status)
+	}
+	return spans, summary, printed
+}
+
+// traceTo is trace with a collector.
+func traceTo(t testing.TB, config instrument.Config, spans *collector, command target.Command) ([]*span.Span, *instrument.Summary, []byte) {
+	t.Helper()
+	summary, status, printed := collect(t, config, spans, command)
+	if status.ExitCode() != 0 {
+		t.Fatalf("the target ended with %v", status)
+	}
+	return spans.spans, summary, printed
+}
+
+// traceToEnd is trace for a command that may fail.
+func traceToEnd(t testing.TB, config instrument.Config, command target.Command) ([]*span.Span, *instrument.Summary, target.Status, []byte) {
+	t.Helper()
+	var spans collector
+	summary, status, printed := collect(t, config, &spans, command)
+	return spans.spans, summary, status, printed
+}
+
+func collect(t testing.TB, config instrument.Config, spans *collector, command target.Command) (*instrument.Summary, target.Status, []byte) {
+	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
 	command.Stdout = w
-	var spans collector
-	config.Command = &command
-	config.Outputs = []instrument.Output{&spans}
-	config.Log = func(message string) { t.Log(message) }
-	config.Say = config.Log
-	running, err := instrument.Start(config)
-	w.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer running.Close()
+	config.Outputs = []instrument.Output{spans}
 	printed := make(chan []byte)
 	go func() {
 		line, _ := bufio.NewReader(r).ReadBytes('\n')
 		printed <- line
 	}()
+	summary, status := run(t, config, command)
+	w.Close()
+	return summary, status, <-printed
+}
+
+// run traces a command to its end.
+func run(t testing.TB, config instrument.Config, command target.Command) (*instrument.Summary, target.Status) {
+	t.Helper()
+	config.Command = &command
+	config.Log = func(message string) { t.Log(message) }
+	config.Say = config.Log
+	running, err := instrument.Start(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer running.Close()
 	summary, err := running.Run(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, err := running.Command().Wait(); err != nil || status.ExitCode() != 0 {
-		t.Fatalf("the target ended with %v, %v", status, err)
+	status, err := running.Command().Wait()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return spans.spans, summary, <-printed
+	return summary, status
 }
 
 // TestCounting compares the spans with what the target knows of itself.

@@ -28,6 +28,15 @@
 // Emulated, single-stepped: how the kernel executes the instruction under a
 // breakpoint; a single step costs a second trap.
 //
+// Unwinding: what a panic or runtime.Goexit does to calls: their frames are gone
+// without a return. Probes in the runtime that nothing else hits see it.
+//
+// Go site: a `go` statement that carries a probe, so that the goroutine's calls
+// belong to the call that it is in.
+//
+// Work, root call: a loop that waits for work, and the calls in it, each of which
+// begins a trace with a link to the call that the loop is in.
+//
 // Cookie: the number that a site hands to its program: which function it is,
 // and what the program has to know about the site.
 //

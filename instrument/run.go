@@ -36,6 +36,8 @@ type Trace struct {
 	batch     []*span.Span
 	finishing []finishing
 	summary   Summary
+	spans     map[*span.Function]uint64
+	homeless  map[uint32]uint64 // calls by function
 }
 
 // Summary is what came of a Trace.
@@ -45,9 +47,16 @@ type Summary struct {
 	Spans, Open uint64
 	// Lost is what the kernel side could not tell, by cause.
 	Lost bpf.Counters
-	// Unknown are events of processes that uspan did not know any more.
+	// Calls are the sums of each function, by its full name, of which a call was
+	// seen. Where several executables have a function of that name, of all of them.
+	Calls map[string]Sum
+	// Unknown are calls of processes that uspan did not know any more.
 	Unknown uint64
 }
+
+// A Sum says what became of the calls of a function that were seen: each gave one
+// span, or is lost.
+type Sum struct{ Spans, Lost uint64 }
 
 // LostSpans is the number of calls that gave no span.
 func (s *Summary) LostSpans() uint64 {
@@ -79,6 +88,8 @@ func Start(config Config) (*Trace, error) {
 		processes: make(map[int]*traced),
 		ended:     make(chan *traced, 16),
 		closed:    make(chan struct{}),
+		spans:     make(map[*span.Function]uint64),
+		homeless:  make(map[uint32]uint64),
 	}
 	if err := t.start(); err != nil {
 		if t.command != nil {
@@ -141,7 +152,7 @@ func (t *Trace) start() error {
 			return err
 		}
 		t.config.Say(t.ready(i, len(i.plan.Functions)-len(skipped)))
-		t.sayLeft(i, skipped)
+		t.sayLeft(i.index, skipped)
 		i.plan.Skipped = nil // told; it can be longer than the plan
 	}
 	if removal := t.session.Removal(); removal >= 2*time.Second {
@@ -253,7 +264,8 @@ func (t *Trace) ready(i *image, functions int) string {
 
 // sayLeft tells what of an executable is not traced: how much, and in detail
 // which function why.
-func (t *Trace) sayLeft(i *image, refused []plan.Skipped) {
+func (t *Trace) sayLeft(n int, refused []plan.Skipped) {
+	i := t.images[n]
 	for _, s := range slices.Concat(i.plan.Skipped, refused) {
 		t.config.Log(fmt.Sprintf("not traced: %s: %s", s.Name, s.Reason))
 	}
@@ -269,6 +281,12 @@ func (t *Trace) sayLeft(i *image, refused []plan.Skipped) {
 	}
 	if len(left) > 0 {
 		t.config.Say(strings.Join(left, ", ") + " (--dry-run tells which, and why)")
+	}
+	if why := t.session.Unwatched(n); why != "" {
+		t.config.Say("panics are seen late, and without their values: " + why)
+	}
+	if why := t.session.Rootless(n); why != "" {
+		t.config.Say("goroutines begin traces: " + why)
 	}
 	if i.plan.Unvalued != "" {
 		t.config.Say("no arguments and results: " + i.plan.Unvalued)
@@ -385,13 +403,33 @@ func (t *Trace) read() error {
 	case err != nil:
 		return fmt.Errorf("read events: %w", err)
 	}
+	t.tell(&record)
+	return t.finishProcesses(t.session.RecordBytes())
+}
+
+// tell handles an event.
+func (t *Trace) tell(record *bpf.Record) {
 	switch record.Kind {
 	case bpf.EventProcess:
-		t.meet(&record)
+		t.meet(record)
+	case bpf.EventPanic:
+		t.assembler.Panic(record)
+	case bpf.EventLink:
+		t.assembler.Link(record)
 	default:
-		t.emit(t.assembler.Span(&record))
+		s := t.assembler.Span(record)
+		if s == nil { // the event that tells of the process is lost
+			t.meet(record)
+			s = t.assembler.Span(record)
+		}
+		switch {
+		case s != nil:
+			t.emit(s)
+		case record.Kind == bpf.EventCall:
+			t.summary.Unknown++
+			t.homeless[record.Function]++
+		}
 	}
-	return t.finishProcesses(t.session.RecordBytes())
 }
 
 // warnOfNewFiles tells of a new file where an executable was: it is not traced.
@@ -447,12 +485,9 @@ func (t *Trace) imageOf(function int) *image {
 
 // emit hands a span on.
 func (t *Trace) emit(s *span.Span) {
-	if s == nil {
-		t.summary.Unknown++
-		return
-	}
 	if !s.End.IsZero() {
 		t.summary.Spans++
+		t.spans[s.Function]++
 	}
 	t.batch = append(t.batch, s)
 	if len(t.batch) >= batchSpans {
@@ -512,12 +547,31 @@ func (t *Trace) endOpen(pid int, why span.Incomplete) error {
 	records, err := t.session.Open(pid)
 	now := span.Monotonic()
 	for i := range records {
+		if records[i].Kind == bpf.EventLink {
+			t.assembler.Link(&records[i])
+			continue
+		}
 		if s := t.assembler.End(&records[i], now, t.why(&records[i], why)); s != nil {
+			if s.Incomplete == span.ProcessExit && s.Parent == (span.ID{}) {
+				s.Exit = t.exit(int(records[i].Tgid))
+			}
 			t.summary.Open++
 			t.emit(s)
 		}
 	}
 	return err
+}
+
+// exit is how a process ended, or nil where that is not known.
+func (t *Trace) exit(pid int) *span.Exit {
+	traced := t.processes[pid]
+	if traced == nil {
+		return nil
+	}
+	if status, ok := traced.process.ExitStatus(); ok {
+		return &span.Exit{Status: status.Code, Signal: status.SignalName()}
+	}
+	return nil
 }
 
 // why is the reason for the end of an open call.
@@ -542,18 +596,45 @@ func (t *Trace) finish() error {
 		if readErr != nil {
 			return errors.Join(err, readErr)
 		}
-		if record.Kind == bpf.EventProcess {
-			t.meet(&record)
-			continue
-		}
-		t.emit(t.assembler.Span(&record))
+		t.tell(&record)
 	}
 	t.notice()
 	err = errors.Join(err, t.finishProcesses(-1), t.endOpen(0, span.Detached))
 	t.flush()
 	lost, lostErr := t.session.Lost()
 	t.summary.Lost = lost
-	return errors.Join(err, lostErr)
+	return errors.Join(err, lostErr, t.sum())
+}
+
+// sum adds up what became of the calls of each function.
+func (t *Trace) sum() error {
+	t.summary.Calls = make(map[string]Sum)
+	for f, n := range t.spans {
+		sum := t.summary.Calls[f.FullName]
+		sum.Spans += n
+		t.summary.Calls[f.FullName] = sum
+	}
+	if t.summary.LostSpans() == 0 {
+		return nil
+	}
+	losses, err := t.session.LostCalls()
+	function := uint32(0)
+	for _, p := range t.plans {
+		for i := range p.Functions {
+			n := t.homeless[function]
+			if int(function) < len(losses) {
+				l := losses[function]
+				n += l.RingFull + l.FramesFull + l.GoroutinesFull + l.NoGoroutine
+			}
+			if n > 0 {
+				sum := t.summary.Calls[p.Functions[i].Name]
+				sum.Lost += n
+				t.summary.Calls[p.Functions[i].Name] = sum
+			}
+			function++
+		}
+	}
+	return err
 }
 
 // Close frees everything; nothing stays attached. A command runs on. Close is

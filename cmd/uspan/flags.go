@@ -15,6 +15,8 @@ import (
 // flags are those of every command that traces.
 type flags struct {
 	functions    []string
+	roots        []string
+	traceSpans   int
 	outputs      []string
 	capture      string
 	depth        int
@@ -37,6 +39,9 @@ func (f *flags) add(set *pflag.FlagSet) {
 	set.StringArrayVarP(&f.outputs, "output", "o", nil,
 		"where spans go, `KIND[=WHERE]`: otlp[=URL] (over HTTP to a path or port 4318, else gRPC), tree, json[=FILE]; repeatable "+
 			"(default: otlp where OTEL_EXPORTER_OTLP_ENDPOINT is set, else tree)")
+	set.StringArrayVar(&f.roots, "root", nil,
+		"calls of traced functions that match `PATTERN` begin traces, linked to their callers; repeatable")
+	set.IntVar(&f.traceSpans, "max-trace-spans", 10_000, "a trace with about `N` spans is followed by new, linked ones; 0: no bound")
 	set.StringVar(&f.capture, "capture", "auto", "capture arguments and results: `auto|none`")
 	addReading(set, &f.depth, &f.debugFile)
 	set.DurationVar(&f.duration, "for", 0, "detach and flush after this `DURATION`")
@@ -60,12 +65,13 @@ func addReading(set *pflag.FlagSet, depth *int, debugFile *string) {
 // config is what the flags ask instrument for, without targets and outputs.
 func (f *flags) config() (instrument.Config, error) {
 	config := instrument.Config{
-		Version:   version(),
-		For:       f.duration,
-		Force:     f.force,
-		OpenCalls: f.openCalls,
-		Say:       f.say,
-		Log:       f.log,
+		Version:    version(),
+		For:        f.duration,
+		Force:      f.force,
+		OpenCalls:  f.openCalls,
+		TraceSpans: f.traceSpans,
+		Say:        f.say,
+		Log:        f.log,
 	}
 	rules, err := f.rules()
 	if err != nil {
@@ -79,6 +85,8 @@ func (f *flags) config() (instrument.Config, error) {
 		return config, usageError{fmt.Errorf("--flush-timeout %v: a duration above zero is needed", f.flushTimeout)}
 	case f.openCalls != 0 && (f.openCalls < instrument.MinOpenCalls || f.openCalls > instrument.MostOpenCalls):
 		return config, usageError{fmt.Errorf("--max-open-calls %d: a number from %d to %d is needed", f.openCalls, instrument.MinOpenCalls, instrument.MostOpenCalls)}
+	case f.traceSpans < 0:
+		return config, usageError{fmt.Errorf("--max-trace-spans %d: a number cannot be negative", f.traceSpans)}
 	case f.verbose && f.quiet:
 		return config, usageError{fmt.Errorf("-v and -q contradict each other")}
 	}
@@ -93,7 +101,7 @@ func (f *flags) config() (instrument.Config, error) {
 }
 
 func (f *flags) rules() (plan.Rules, error) {
-	rules := plan.Rules{Patterns: f.functions, Depth: f.depth, DebugFile: f.debugFile}
+	rules := plan.Rules{Patterns: f.functions, Roots: f.roots, Depth: f.depth, DebugFile: f.debugFile}
 	switch f.capture {
 	case "auto":
 		rules.Values = true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -160,6 +161,11 @@ func (o *outputs) failed() bool {
 // conclude says in the last line what became of everything. That something was
 // lost is said with -q, too.
 func (o *outputs) conclude(f *flags, summary *instrument.Summary) {
+	for _, name := range slices.Sorted(maps.Keys(summary.Calls)) {
+		if sum := summary.Calls[name]; sum.Lost > 0 {
+			f.log(fmt.Sprintf("%s: %d calls, %d of them lost", name, sum.Spans+sum.Lost, sum.Lost))
+		}
+	}
 	line, lost := o.closing(summary)
 	if lost > 0 {
 		report(line)

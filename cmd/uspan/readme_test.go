@@ -48,13 +48,14 @@ func TestReadmeAttributes(t *testing.T) {
 		Redacted:    []string{"arg.password"},
 		Error:       &span.Error{Type: "*errors.errorString"},
 		Incomplete:  span.Unwound,
+		Exit:        &span.Exit{Signal: "SIGKILL"},
 	}
 	for _, attribute := range full.Attributes() {
 		if !strings.Contains(text, "`"+attribute.Key+"`") {
 			t.Errorf("%s is not in the README", attribute.Key)
 		}
 	}
-	for _, why := range []span.Incomplete{span.Unwound, span.ProcessExit, span.Detached} {
+	for _, why := range []span.Incomplete{span.Panic, span.Goexit, span.Unwound, span.ProcessExit, span.Detached} {
 		if !strings.Contains(text, "`"+string(why)+"`") {
 			t.Errorf("uspan.incomplete %q is not in the README", why)
 		}

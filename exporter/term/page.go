@@ -68,7 +68,7 @@ func (p *page) line(l *line, width, valueWidth int) []piece {
 	pieces := p.margin(l)
 	goroutine := p.palette.goroutine(s.Goroutine)
 	glyph := goroutine
-	if s.Error != nil {
+	if s.Failed() {
 		glyph = bad
 	}
 	pieces = append(pieces, piece{indentation(s.Level, width), goroutine}, piece{l.kind.glyph(), glyph})
@@ -76,6 +76,10 @@ func (p *page) line(l *line, width, valueWidth int) []piece {
 		pieces = append(pieces, piece{name, plain})
 	} else {
 		pieces = append(pieces, piece{name, bold}, piece{arguments(s, valueWidth), plain})
+		if s.Link != nil {
+			// A trace of its own, although it stands below the call that made it.
+			pieces = append(pieces, piece{fmt.Sprintf(" ⇠ new trace %x", s.TraceID[:4]), faint})
+		}
 	}
 	switch l.kind {
 	case leaf, closed:
@@ -192,6 +196,13 @@ func results(s *span.Span, width int) []piece {
 	}
 	if s.Incomplete != "" {
 		pieces = append(pieces, piece{" ! " + clean(string(s.Incomplete)), odd})
+	}
+	switch {
+	case s.Exit == nil:
+	case s.Exit.Signal != "":
+		pieces = append(pieces, piece{", " + s.Exit.Signal, odd})
+	default:
+		pieces = append(pieces, piece{fmt.Sprintf(", status %d", s.Exit.Status), odd})
 	}
 	return pieces
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/uspan/uspan/bpf"
+	"github.com/uspan/uspan/instrument/gobin"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/target"
 )
@@ -31,6 +32,8 @@ type Options struct {
 	// OpenCalls bounds the calls that are open at any moment, of all goroutines.
 	// 0: DefaultOpenCalls.
 	OpenCalls int
+	// TraceSpans bounds the spans of a trace, about. 0: it does not.
+	TraceSpans int
 	// NoMulti goes without uprobe_multi links, as on kernels that have none.
 	NoMulti bool
 }
@@ -69,6 +72,10 @@ type Session struct {
 	// multi says that the kernel has uprobe_multi links.
 	multi   bool
 	watched uint32 // processes so far
+	goBase  []int  // of each plan's `go` statements among all of them
+	// unwatched and rootless are why the probes that see panics, and those on
+	// `go` statements, could not be placed, by plan.
+	unwatched, rootless map[int]string
 }
 
 // flushInterval is how long an event waits in the ring at most.
@@ -101,11 +108,12 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	if err := tables.configure(spec, options, ns); err != nil {
 		return nil, fmt.Errorf("configure the BPF programs: %w", err)
 	}
-	session := &Session{plans: plans, base: tables.base, multi: !options.NoMulti && hasMulti()}
+	session := &Session{plans: plans, base: tables.base, goBase: tables.goBase, multi: !options.NoMulti && hasMulti(), unwatched: make(map[int]string), rootless: make(map[int]string)}
 	if !session.multi {
 		// A program is for links of one kind.
-		spec.Programs["enter"].AttachType = ebpf.AttachNone
-		spec.Programs["leave"].AttachType = ebpf.AttachNone
+		for _, name := range []string{"enter", "leave", "unwound", "spawned"} {
+			spec.Programs[name].AttachType = ebpf.AttachNone
+		}
 	}
 	if err := spec.LoadAndAssign(&session.objects, nil); err != nil {
 		return nil, loadError(err)
@@ -187,10 +195,13 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 	if err := s.objects.Binaries.Put(uint32(index), binaryOf(p, len(pids) == 0)); err != nil {
 		return nil, err
 	}
-	functions, skipped, err := verify(p, file)
+	info, err := file.Stat()
 	if err != nil {
 		return nil, err
 	}
+	// The plan's own blocks have what the file was when it was planned for.
+	blocks := gobin.NewBlocks(file, info.Size())
+	functions, skipped := verify(p, blocks)
 	if len(pids) == 0 || s.multi && !filtersProcesses() {
 		pids = everywhere
 	}
@@ -227,6 +238,8 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 			return no
 		})
 		if len(a.enter)+len(a.leave) > 0 {
+			s.unwatched[index] = a.watchPanics(blocks, pids)
+			s.rootless[index] = a.watchGo(blocks, pids)
 			s.enter = append(s.enter, a.enter...)
 			s.leave = append(s.leave, a.leave...)
 			return skipped, nil
@@ -235,12 +248,12 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 	return skipped, fmt.Errorf("no function can be traced: %s", skipped[0].Reason)
 }
 
-// sites is how many sites functions of a plan have.
+// sites is how many sites functions of a plan have, and what stands beside them.
 func sites(p *plan.Plan, functions []int) (n int) {
 	for _, i := range functions {
 		n += len(p.Functions[i].Entries) + len(p.Functions[i].Exits)
 	}
-	return n
+	return n + len(p.Unwinding) + len(p.GoSites)
 }
 
 // everywhere is the process id of a link whose probes are in every process.
@@ -307,6 +320,19 @@ func (s *Session) Lost() (bpf.Counters, error) {
 	var counters bpf.Counters
 	err := s.objects.Counted.Get(&counters)
 	return counters, err
+}
+
+// LostCalls is what was lost so far of each function's calls, by cause, in the
+// order of the functions of all plans.
+func (s *Session) LostCalls() ([]bpf.Losses, error) {
+	n := s.objects.Lost.MaxEntries()
+	keys, all := make([]uint32, n), make([]bpf.Losses, n)
+	var cursor ebpf.MapBatchCursor
+	read, err := s.objects.Lost.BatchLookup(&cursor, keys, all, nil)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, fmt.Errorf("read what was lost: %w", err)
+	}
+	return all[:read], nil
 }
 
 // Close detaches and frees everything in the kernel. Close is idempotent.

@@ -69,7 +69,7 @@ func memoryOf(spec *ebpf.CollectionSpec) Memory {
 		entries := uint64(s.MaxEntries)
 		m.Fixed += page // its struct, and what rounding up takes
 		switch s.Type {
-		case ebpf.Hash:
+		case ebpf.Hash, ebpf.LRUHash:
 			size := element + align8(s.KeySize) + align8(s.ValueSize)
 			m.Fixed += bucket << bits.Len64(entries-1)
 			if s.Flags&unix.BPF_F_NO_PREALLOC == 0 {

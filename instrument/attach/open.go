@@ -10,7 +10,8 @@ import (
 )
 
 // Open takes the calls out of the kernel that have begun and not ended: those of
-// one process, or of all with pid 0. Each record has the arguments and no end.
+// one process, or of all with pid 0. Each record has the arguments and no end; one
+// of kind EventLink precedes that of a root with a link.
 // For processes that have ended, or after Detach: a call that runs on would
 // lose its return.
 func (s *Session) Open(pid int) ([]bpf.Record, error) {
@@ -24,6 +25,12 @@ func (s *Session) Open(pid int) ([]bpf.Record, error) {
 			continue
 		}
 		keys = append(keys, key)
+		if frame.Event.Flags&bpf.EventLinked != 0 {
+			records = append(records, bpf.Record{Event: bpf.Event{
+				Kind: bpf.EventLink, Tgid: key.Tgid, Span: frame.Event.Span,
+				Trace: frame.Outer.Trace, Parent: frame.Outer.Span,
+			}})
+		}
 		record := bpf.Record{Event: frame.Event}
 		record.Kind = bpf.EventCall
 		record.Values = s.args(key, &record.Event)
@@ -41,7 +48,47 @@ func (s *Session) Open(pid int) ([]bpf.Record, error) {
 			return records, fmt.Errorf("remove the open calls: %w", err)
 		}
 	}
-	return records, s.dropKept(pid)
+	return records, errors.Join(s.dropKept(pid), s.dropPanics(pid), s.dropChildren(pid))
+}
+
+// dropChildren forgets which goroutines were begun where: another process may
+// have the id next.
+func (s *Session) dropChildren(pid int) error {
+	var errs []error
+	for _, m := range []*ebpf.Map{s.objects.Children, s.objects.Statements} {
+		var key bpf.ChildKey
+		var keys []bpf.ChildKey
+		var value []byte
+		entries := m.Iterate()
+		for entries.Next(&key, &value) {
+			if pid == 0 || key.Tgid == uint32(pid) {
+				keys = append(keys, key)
+			}
+		}
+		errs = append(errs, entries.Err())
+		for _, key := range keys {
+			errs = append(errs, remove(m, key))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// dropPanics removes panics that were under way.
+func (s *Session) dropPanics(pid int) error {
+	var key bpf.FrameKey
+	var keys []bpf.FrameKey
+	var value []byte
+	panics := s.objects.Panics.Iterate()
+	for panics.Next(&key, &value) {
+		if pid == 0 || key.Tgid == uint32(pid) {
+			keys = append(keys, key)
+		}
+	}
+	errs := []error{panics.Err()}
+	for _, key := range keys {
+		errs = append(errs, remove(s.objects.Panics, key))
+	}
+	return errors.Join(errs...)
 }
 
 // dropKept removes arguments that were kept for calls that never began.
@@ -74,6 +121,28 @@ func (s *Session) args(key bpf.FrameKey, event *bpf.Event) []byte {
 		return nil
 	}
 	return raw[bpf.ValuesBytes:][:event.Args]
+}
+
+// InUse counts the entries of the maps that open calls have, by the map's name.
+// When no call is open there is none.
+func (s *Session) InUse() (map[string]int, error) {
+	all := make(map[string]int)
+	for name, m := range map[string]*ebpf.Map{
+		"frames":     s.objects.Frames,
+		"goroutines": s.objects.Goroutines,
+		"panics":     s.objects.Panics,
+		"values":     s.objects.Values,
+	} {
+		var key, value []byte
+		entries := m.Iterate()
+		for entries.Next(&key, &value) {
+			all[name]++
+		}
+		if err := entries.Err(); err != nil {
+			return nil, fmt.Errorf("count the %s: %w", name, err)
+		}
+	}
+	return all, nil
 }
 
 func remove(m *ebpf.Map, key any) error {

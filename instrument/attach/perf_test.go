@@ -307,7 +307,7 @@ func TestManyPerfEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	attached := time.Now()
-	if want := time.Duration(sites) * perfRemoval; s.Removal() != want {
+	if want := time.Duration(sites+len(p.Unwinding)+len(p.GoSites)) * perfRemoval; s.Removal() != want {
 		t.Errorf("Removal is %v, not %v", s.Removal(), want)
 	}
 	if err := s.Detach(); err != nil {

@@ -17,22 +17,16 @@ import (
 
 // verify compares the bytes at every site with the planned instruction. A probe
 // in the middle of an instruction would corrupt the target.
-func verify(p *plan.Plan, file *os.File) (functions []int, skipped []plan.Skipped, err error) {
-	info, err := file.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	// The plan's own blocks have what the file was when it was planned for.
-	blocks := gobin.NewBlocks(file, info.Size())
+func verify(p *plan.Plan, file *gobin.Blocks) (functions []int, skipped []plan.Skipped) {
 	for i := range p.Functions {
 		f := &p.Functions[i]
-		if err := verifySites(blocks, f.Entries, f.Exits); err != nil {
+		if err := verifySites(file, f.Entries, f.Exits); err != nil {
 			skipped = append(skipped, plan.Skipped{Function: f.Function, Reason: err.Error()})
 			continue
 		}
 		functions = append(functions, i)
 	}
-	return functions, skipped, nil
+	return functions, skipped
 }
 
 func verifySites(file *gobin.Blocks, sites ...[]plan.Site) error {
@@ -76,7 +70,7 @@ func (a *attaching) attach(functions []int, pids []int) (refused map[int]string,
 	}()
 	objects := &a.session.objects
 	// Exits first: a call that is seen to begin must be seen to end.
-	ends, begins := a.sites(functions, exits), a.sites(functions, entries)
+	ends, begins := a.sites(functions, exits, false), a.sites(functions, entries, true)
 	for _, pid := range pids {
 		if refused, err = a.place(&a.leave, objects.Leave, ends, pid); err != nil || len(refused) > 0 {
 			return refused, err
@@ -94,7 +88,7 @@ func (a *attaching) attachEach(functions []int, pids []int) (refused map[int]str
 	objects := &a.session.objects
 	refused = make(map[int]string)
 	leave, enter := make(map[int]probes), make(map[int]probes)
-	ends, begins := a.sites(functions, exits), a.sites(functions, entries)
+	ends, begins := a.sites(functions, exits, false), a.sites(functions, entries, true)
 	for _, pid := range pids {
 		if err = a.placeEach(leave, objects.Leave, ends, pid, refused); err != nil {
 			break
@@ -126,14 +120,14 @@ func (a addresses) slice(from, to int) addresses {
 }
 
 // sites are the probes of functions, of one kind.
-func (a *attaching) sites(functions []int, kind func(*plan.Function) []plan.Site) addresses {
+func (a *attaching) sites(functions []int, kind func(*plan.Function) []plan.Site, entry bool) addresses {
 	p := a.session.plans[a.plan]
 	var all addresses
 	for _, i := range functions {
 		f := &p.Functions[i]
 		for _, site := range kind(f) {
 			all.offsets = append(all.offsets, site.Offset)
-			all.cookies = append(all.cookies, cookie(f, &site, a.session.base[a.plan]+i, a.plan))
+			all.cookies = append(all.cookies, cookie(f, &site, entry, a.session.base[a.plan]+i, a.plan))
 			all.owners = append(all.owners, i)
 		}
 	}
@@ -238,7 +232,7 @@ func siteRefused(failure error) bool {
 }
 
 // cookie is what a site tells its program.
-func cookie(f *plan.Function, site *plan.Site, function, binary int) uint64 {
+func cookie(f *plan.Function, site *plan.Site, entry bool, function, binary int) uint64 {
 	var flags uint64
 	if f.Args.Reads() {
 		flags |= bpf.CookieArgs
@@ -263,9 +257,20 @@ func cookie(f *plan.Function, site *plan.Site, function, binary int) uint64 {
 	if !f.Adopts {
 		flags |= bpf.CookieNoAdopt
 	}
-	condition := bpf.ConditionAlways
-	if site.Condition == plan.NotBelowOrEqual {
-		condition = bpf.ConditionNotBelowOrEqual
+	if entry {
+		if f.Root {
+			flags |= bpf.CookieRoot
+		}
+		if f.Work != nil {
+			flags |= bpf.CookieLoops
+		}
 	}
-	return bpf.Cookie(function, binary, flags, condition, site.SPOffset)
+	return bpf.Cookie(function, binary, flags, condition(site), site.SPOffset)
+}
+
+func condition(site *plan.Site) uint64 {
+	if site.Condition == plan.NotBelowOrEqual {
+		return bpf.ConditionNotBelowOrEqual
+	}
+	return bpf.ConditionAlways
 }

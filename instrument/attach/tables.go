@@ -17,6 +17,9 @@ type tables struct {
 	functions   []bpf.Function
 	steps       []bpf.Step
 	dynamics    map[bpf.DynamicKey]bpf.Dynamic
+	goBase      []int // first `go` statement of each plan
+	goSites     []bpf.GoSite
+	rootCalls   []bpf.RootCall
 	secrets     []bpf.SecretState
 	binaries    int
 	valuesBytes int
@@ -48,6 +51,10 @@ func newTables(plans []*plan.Plan) *tables {
 	room := 0
 	for binary, p := range plans {
 		t.base = append(t.base, len(t.functions))
+		t.goBase = append(t.goBase, len(t.goSites))
+		for i := range p.GoSites {
+			t.goSites = append(t.goSites, goSite(p, &p.GoSites[i], len(t.functions)))
+		}
 		first := uint32(len(t.steps))
 		for i := range p.Steps {
 			t.steps = append(t.steps, stepOf(&p.Steps[i], first))
@@ -55,7 +62,9 @@ func newTables(plans []*plan.Plan) *tables {
 		}
 		for i := range p.Functions {
 			f := &p.Functions[i]
-			t.functions = append(t.functions, bpf.Function{Roots: [2]bpf.Root{root(&f.Args, first), root(&f.Results, first)}})
+			function := bpf.Function{Roots: [2]bpf.Root{root(&f.Args, first), root(&f.Results, first)}}
+			t.roots(&function, f)
+			t.functions = append(t.functions, function)
 			needed, longest := p.Room(f)
 			room, t.chunkBytes = max(room, int(needed)), max(t.chunkBytes, int(longest))
 		}
@@ -72,6 +81,34 @@ func newTables(plans []*plan.Plan) *tables {
 	// A chunk is begun where there is room for the longest one, twice over (values.h).
 	t.valuesBytes = max(min(room, maxValues), minValues) + chunkHead + 2*t.chunkBytes
 	return t
+}
+
+// roots adds the calls of a function that begin traces.
+func (t *tables) roots(function *bpf.Function, f *plan.Function) {
+	if f.Work == nil {
+		return
+	}
+	function.Calls = f.Work.CallsAt
+	copy(function.Start[:], f.Work.Depths)
+	if f.Work.Accepts {
+		function.Anywhere = 1
+	}
+	for _, call := range f.Work.Calls {
+		t.rootCalls = append(t.rootCalls, bpf.RootCall{
+			Function: uint32(len(t.functions)),
+			Distance: int32(call - f.Entries[0].Addr),
+		})
+	}
+}
+
+// goSite is a `go` statement as the kernel programs look at it; function is any
+// of the plan.
+func goSite(p *plan.Plan, site *plan.GoSite, function int) bpf.GoSite {
+	compiled := bpf.GoSite{Function: uint32(function), Length: uint32(len(site.Bytes))}
+	if goidgen := p.Runtime.Creation.Goidgen; goidgen != 0 {
+		compiled.Goidgen = int64(goidgen - site.Addr)
+	}
+	return compiled
 }
 
 // minValues is room that is there even where nothing is read: the verifier of Linux
@@ -191,6 +228,9 @@ func (t *tables) configure(spec *ebpf.CollectionSpec, options Options, ns pidNam
 		"pid_namespace": ns.address,
 		"pid_level":     ns.level,
 		"self_tgid":     ns.self,
+
+		"max_trace_spans": uint32(options.TraceSpans),
+		"trace_chunk":     uint32(min(max(options.TraceSpans/16, 1), 64)),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return err
@@ -227,22 +267,44 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 		"secrets":      len(t.secrets),
 		"events":       options.RingBytes,
 		"empty_values": 1,
+		"lost":         max(len(t.functions), 1),
+		"root_calls":   max(len(t.rootCalls), 1),
+		"go_sites":     max(len(t.goSites), 1),
+		"children":     t.children(options),
+		"statements":   max(len(t.goSites)*16, 1),
 	} {
 		spec.Maps[name].MaxEntries = uint32(entries)
 	}
-	for _, name := range []string{"goroutines", "frames", "values", "processes"} {
+	for _, name := range []string{"goroutines", "frames", "values", "processes", "panics", "statements"} {
 		spec.Maps[name].Flags |= unix.BPF_F_NO_PREALLOC
 	}
 }
 
+// children bounds the goroutines whose parents are remembered.
+func (t *tables) children(options Options) int {
+	const most = 1 << 16
+	if len(t.goSites) == 0 {
+		return 1
+	}
+	return min(options.OpenCalls, most)
+}
+
 // captures says whether any function has values to read.
 func (t *tables) captures() bool {
-	return slices.ContainsFunc(t.functions, func(f bpf.Function) bool { return f != bpf.Function{} })
+	return slices.ContainsFunc(t.functions, func(f bpf.Function) bool { return f.Roots != [2]bpf.Root{} })
 }
 
 // write fills the tables in the kernel.
 func (t *tables) write(objects *bpf.Objects) error {
+	for _, call := range t.rootCalls {
+		if err := objects.RootCalls.Put(call, uint32(1)); err != nil {
+			return err
+		}
+	}
 	if err := writeArray(objects.Functions, t.functions); err != nil {
+		return err
+	}
+	if err := writeArray(objects.GoSites, t.goSites); err != nil {
 		return err
 	}
 	if err := writeArray(objects.Steps, t.steps); err != nil {
@@ -274,8 +336,18 @@ func writeArray[T any](array *ebpf.Map, values []T) error {
 
 func binaryOf(p *plan.Plan, every bool) bpf.Binary {
 	binary := bpf.Binary{
-		GoidOffset: uint32(p.Runtime.Offsets.Goid),
-		TlsOffset:  int32(p.Runtime.TLSOffset),
+		GoidOffset:    uint32(p.Runtime.Offsets.Goid),
+		TlsOffset:     int32(p.Runtime.TLSOffset),
+		PanicOffset:   uint32(p.Runtime.Offsets.Panic),
+		PanicSpOffset: uint32(p.Runtime.Unwinding.PanicSP),
+		SigcodeOffset: uint32(p.Runtime.Unwinding.Sigcode0),
+	}
+	if len(p.GoSites) > 0 {
+		binary.ThreadOffset = uint32(p.Runtime.Offsets.M)
+		binary.ProcessorOffset = uint32(p.Runtime.Creation.P)
+		binary.GoidcacheOffset = uint32(p.Runtime.Creation.GoidCache)
+		binary.GopcOffset = uint32(p.Runtime.Offsets.Gopc)
+		binary.ParentGoidOffset = uint32(p.Runtime.Offsets.ParentGoid)
 	}
 	if every {
 		binary.Every = 1

@@ -14,6 +14,8 @@ type Assembler struct {
 	functions []function
 	processes map[uint32]*Process
 	clock     *clock
+	panics    panics
+	links     map[ID]Link // of roots that come next
 }
 
 // A Process is what spans need to know of a process.
@@ -38,7 +40,7 @@ type function struct {
 
 // NewAssembler returns an Assembler for the events of a session of plans.
 func NewAssembler(plans []*plan.Plan) *Assembler {
-	a := &Assembler{processes: make(map[uint32]*Process), clock: newClock()}
+	a := &Assembler{processes: make(map[uint32]*Process), clock: newClock(), links: make(map[ID]Link)}
 	for _, p := range plans {
 		exe := newExecutable(p)
 		for i := range p.Functions {
@@ -102,11 +104,39 @@ func (a *Assembler) Span(record *bpf.Record) *Span {
 	case record.Kind != bpf.EventCall, record.Reason == bpf.EndReturn, record.Reason == bpf.EndTail:
 	case ended:
 		s.Incomplete = ProcessExit
-	case record.Reason == bpf.EndUnwound:
-		s.Incomplete = Unwound
+	default:
+		a.unwound(s, record)
 	}
 	decode(s, f, process, record)
+	if record.Flags&bpf.EventLinked != 0 {
+		a.link(s)
+	}
+	if record.Flags&bpf.EventParentUnknown != 0 {
+		s.Unavailable = append(s.Unavailable, "parent: the go statement that started the goroutine was not seen, or not clearly")
+	}
 	return s
+}
+
+// maxLinks bounds the links that are remembered, whose roots come next.
+const maxLinks = 1 << 12
+
+// Link takes note of the call that a root comes from: the root comes next.
+func (a *Assembler) Link(record *bpf.Record) {
+	if len(a.links) >= maxLinks { // of roots that were lost
+		clear(a.links)
+	}
+	a.links[spanID(record.Span)] = Link{traceID(record.Trace), spanID(record.Parent)}
+}
+
+// link gives a root the link that was told of it.
+func (a *Assembler) link(s *Span) {
+	link, ok := a.links[s.ID]
+	if !ok {
+		s.Unavailable = append(s.Unavailable, "link: lost")
+		return
+	}
+	delete(a.links, s.ID)
+	s.Link = &link
 }
 
 // End is the span of a call that was still open at a time (nanoseconds of

@@ -37,6 +37,13 @@ func (s *Span) Attributes() []Attribute {
 	if s.Incomplete != "" {
 		add("uspan.incomplete", string(s.Incomplete))
 	}
+	if s.Exit != nil {
+		if s.Exit.Signal != "" {
+			add("uspan.exit.signal", s.Exit.Signal)
+		} else {
+			add("process.exit.code", int64(s.Exit.Status))
+		}
+	}
 	return attributes
 }
 

@@ -20,6 +20,9 @@ type Span struct {
 	ID      ID
 	// Parent is the zero ID for a root.
 	Parent ID
+	// Link is, for a root that a rule made one, the call that it would be a child
+	// of; else nil.
+	Link *Link
 
 	// Start and End are wall clock times whose difference is that of the
 	// monotonic clock. End is zero for a call that has begun and not ended: only
@@ -43,10 +46,26 @@ type Span struct {
 	// form of the attributes of the same names ("arg.x: float in a register").
 	Unavailable, Truncated, Redacted []string
 
-	// Error is set where the last result is a non-nil error.
+	// Error is set where the last result is a non-nil error, and where a panic
+	// ended the call whose value is known.
 	Error *Error
+	// Exit is how the process ended, of a root that was open then, where that is
+	// known; else nil.
+	Exit *Exit
 	// Incomplete is empty where the function returned.
 	Incomplete Incomplete
+}
+
+// An Exit is how a process ended: by a signal, by its name, or else with a status.
+type Exit struct {
+	Status int
+	Signal string
+}
+
+// A Link leads to a span of another trace.
+type Link struct {
+	TraceID TraceID
+	ID      ID
 }
 
 // Duration is End minus Start by the monotonic clock.
@@ -101,8 +120,13 @@ type Incomplete string
 
 // Reasons for an end that is no return.
 const (
-	// Unwound: a panic or runtime.Goexit ended the call, or its return was
-	// lost; noticed at the goroutine's next event.
+	// Panic: a panic unwound the call, which ended when the panic was recovered,
+	// or ended the process.
+	Panic Incomplete = "panic"
+	// Goexit: runtime.Goexit did, which ended the goroutine.
+	Goexit Incomplete = "goexit"
+	// Unwound: one of the two, or its return was lost; noticed at the goroutine's
+	// next event.
 	Unwound     Incomplete = "unwound"
 	ProcessExit Incomplete = "process exit"
 	Detached    Incomplete = "detached"

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Where traces begin. A trace is a unit of work: a call that goes on for as long
+ * as its goroutine, and takes up one piece of work after the other, does not
+ * adopt these, and no trace grows without a bound. Such roots have a link to the
+ * call that made them.
+ */
+#pragma once
+
+/* Whether a call that is about to be made returns to a place whose calls are roots. */
+static __always_inline bool is_root_call(struct context *context, __u64 returns_to)
+{
+	struct root_call call = {.function = context->function,
+				 .distance = returns_to - context->origin};
+
+	return bpf_map_lookup_elem(&root_calls, &call);
+}
+
+/* Whether the call that begins is, or is made on behalf of, a root call. */
+static __always_inline bool begins_trace(struct hit *hit, struct context *context,
+					 struct registers *r)
+{
+	__u64 returns_to;
+
+	if (hit->cookie & COOKIE_ROOT || context->calls == CALLS_ARE_ROOTS)
+		return true;
+	if (!context->calls)
+		return false;
+#if defined(__TARGET_ARCH_arm64)
+	/* where the callee has put it is not known: only its own calls are seen */
+	returns_to = r->x[30];
+#else
+	if (bpf_probe_read_user(&returns_to, sizeof(returns_to),
+				(void *)(hit->hi - context->calls)))
+		return false;
+#endif
+	return is_root_call(context, returns_to);
+}
+
+/* Whether the trace of a goroutine has room for one more span. */
+static __always_inline bool trace_has_room(struct goroutine *goroutine)
+{
+	struct trace trace = {.id = {goroutine->context.trace[0], goroutine->context.trace[1]}};
+	__u32 *used, first = trace_chunk;
+
+	if (!max_trace_spans)
+		return true;
+	if (!goroutine->budget) {
+		used = bpf_map_lookup_elem(&traces, &trace);
+		if (!used) {
+			/* the chunk that the root's goroutine began with */
+			bpf_map_update_elem(&traces, &trace, &first, BPF_NOEXIST);
+			used = bpf_map_lookup_elem(&traces, &trace);
+			if (!used)
+				return true;
+		}
+		if (*used >= max_trace_spans)
+			return false;
+		__sync_fetch_and_add(used, trace_chunk);
+		goroutine->budget = trace_chunk;
+	}
+	goroutine->budget--;
+	return true;
+}
+
+/* What the calls belong to that a call makes which has just begun. */
+static __always_inline void adopt(struct hit *hit, struct frame *frame, struct context *context,
+				  __u64 pc)
+{
+	__u32 index = COOKIE_FUNCTION(hit->cookie);
+	struct function *function;
+
+	context->trace[0] = frame->event.trace[0];
+	context->trace[1] = frame->event.trace[1];
+	context->span = hit->cookie & COOKIE_NO_ADOPT ? 0 : frame->event.span;
+	context->calls = 0;
+	if (!(hit->cookie & COOKIE_LOOPS))
+		return;
+	function = bpf_map_lookup_elem(&functions, &index);
+	if (!function)
+		return;
+	if (hit->depth == function->start[0] || hit->depth == function->start[1] ||
+	    hit->depth == function->start[2] || (function->anywhere && !frame->event.parent)) {
+		context->calls = hit->depth + function->calls;
+		context->origin = pc;
+		context->function = index;
+	}
+}
+
+/* Tells which call a root comes from, before the root itself is told. */
+static __always_inline void tell_link(struct frame *frame)
+{
+	struct event *event;
+
+	if (!(frame->event.flags & EVENT_LINKED))
+		return;
+	/* not on the stack, which has no room for it */
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) {
+		count(&counted.links_lost);
+		return;
+	}
+	*event = (struct event){
+		.kind = EVENT_LINK,
+		.tgid = frame->event.tgid,
+		.span = frame->event.span,
+		.trace = {frame->outer.trace[0], frame->outer.trace[1]},
+		.parent = frame->outer.span,
+	};
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+}

@@ -1,0 +1,160 @@
+package instrument_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/span"
+	"github.com/uspan/uspan/instrument/target"
+	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/testprog"
+)
+
+// ends has two goroutines with two open calls each when it ends, in the way that
+// its argument says; with a second argument, once its standard input is closed.
+const ends = `
+-- go.mod --
+module example.com/ends
+
+go 1.18
+-- main.go --
+package main
+
+import (
+	"os"
+	"syscall"
+)
+
+var how = os.Args[1]
+
+//go:noinline
+func outer(ready chan bool) { inner(ready); <-ready }
+
+//go:noinline
+func inner(ready chan bool) {
+	if ready != nil {
+		close(ready)
+		select {}
+	}
+	switch how {
+	case "exit":
+		os.Exit(3)
+	case "return":
+		ended <- true
+		select {}
+	case "kill":
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	case "terminate":
+		syscall.Kill(os.Getpid(), syscall.SIGTERM)
+		select {}
+	case "exec":
+		syscall.Exec("/bin/false", []string{"false"}, nil)
+	}
+}
+
+var ended = make(chan bool)
+
+func main() {
+	if len(os.Args) > 2 {
+		os.Stdin.Read(make([]byte, 1))
+	}
+	ready := make(chan bool)
+	go outer(ready)
+	<-ready
+	go outer(nil)
+	<-ended
+}
+`
+
+// What is open when the process ends says how that was, at the root.
+func TestEnds(t *testing.T) {
+	exe := testprog.Build(t, ends, testprog.Options{})
+	kerneltest.Require(t)
+	for how, want := range map[string]span.Exit{
+		"exit":      {Status: 3},
+		"return":    {Status: 0},
+		"kill":      {Signal: "SIGKILL"},
+		"terminate": {Signal: "SIGTERM"},
+		"exec":      {Status: 1},
+	} {
+		if _, err := os.Stat("/bin/false"); err != nil && how == "exec" {
+			continue // a machine without any other program
+		}
+		rules := plan.Rules{Patterns: []string{"main.outer", "main.inner"}, Values: true}
+		t.Run(how, func(t *testing.T) {
+			spans, summary, _, _ := traceToEnd(t, instrument.Config{Rules: rules}, target.Command{Path: exe, Args: []string{how}})
+			checkEnds(t, spans, summary, want)
+		})
+		t.Run(how+" of a process that was there", func(t *testing.T) {
+			command := exec.Command(exe, how, "wait")
+			stdin, err := command.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := command.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error)
+			go func() { ended <- command.Wait() }()
+			var spans collector
+			running, err := instrument.Start(instrument.Config{
+				Targets: []string{strconv.Itoa(command.Process.Pid)}, Rules: rules, Outputs: []instrument.Output{&spans},
+				Say: func(message string) { t.Log(message) }, Log: func(string) {},
+			})
+			stdin.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer running.Close()
+			summary, err := running.Run(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-ended
+			checkEnds(t, spans.spans, summary, want)
+		})
+	}
+}
+
+func checkEnds(t *testing.T, spans []*span.Span, summary *instrument.Summary, want span.Exit) {
+	t.Helper()
+	if len(spans) != 4 || summary.Open != 4 {
+		t.Errorf("%d spans, %+v", len(spans), summary)
+	}
+	for _, s := range spans {
+		if s.Incomplete != span.ProcessExit {
+			t.Errorf("%s ends by %q", s.Function.Name, s.Incomplete)
+		}
+		var expected *span.Exit
+		// Who did not start the process may not learn it before Linux 6.15.
+		if (s.Parent == span.ID{}) && (s.Exit != nil || kernelSince(t, 6, 15)) {
+			expected = &want
+		}
+		if diff := cmp.Diff(expected, s.Exit); diff != "" {
+			t.Errorf("%s: %s", s.Function.Name, diff)
+		}
+	}
+}
+
+func kernelSince(t *testing.T, major, minor int) bool {
+	t.Helper()
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		t.Fatal(err)
+	}
+	var a, b int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &a, &b); err != nil {
+		t.Fatal(err)
+	}
+	return a > major || a == major && b >= minor
+}

@@ -1,0 +1,290 @@
+package instrument_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/span"
+	"github.com/uspan/uspan/instrument/target"
+	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/testprog"
+)
+
+// archiveOf is a program of testdata as a module that every release takes.
+func archiveOf(t testing.TB, name string) string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/" + name + "/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := "-- go.mod --\nmodule example.com/" + name + "\n\ngo 1.18\n"
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		archive += "-- " + filepath.Base(file) + " --\n" + string(source)
+	}
+	return archive
+}
+
+// treeMatrix are the ways to build in which trees are looked at: the oldest and
+// the newest release, those around the changes of panics, without optimisation,
+// and with the race detector.
+func treeMatrix() []testprog.Options {
+	var all []testprog.Options
+	for _, version := range testprog.Versions() {
+		all = append(all, testprog.Options{GoVersion: version})
+	}
+	for _, version := range []string{"go1.18.10", "go1.27.1"} {
+		all = append(all, testprog.Options{GoVersion: version, Flags: []string{"-gcflags=all=-N -l"}})
+	}
+	return append(all, testprog.Options{GoVersion: "go1.27.1", Cgo: true, Flags: []string{"-race"}})
+}
+
+// fate is what testdata/panics says of a call.
+type fate struct {
+	ID, Parent    int64
+	End           string
+	Type, Message string
+	Before        int64
+}
+
+var unwinding = plan.Rules{Patterns: []string{`/^main\.(frame|guards?|sequence)$/`}, Values: true}
+
+// A call that a panic or Goexit unwinds ends when it is unwound, with the value
+// of the panic that did it, and what comes afterwards is never its child.
+func TestPanics(t *testing.T) {
+	for _, options := range treeMatrix() {
+		t.Run(options.String(), func(t *testing.T) {
+			exe := testprog.Build(t, archiveOf(t, "panics"), options)
+			kerneltest.Require(t)
+			testPanics(t, exe, older(options.GoVersion)...)
+		})
+	}
+	exe := testprog.Build(t, archiveOf(t, "panics"), testprog.Options{})
+	kerneltest.Require(t)
+	for run := range 20 {
+		t.Run(fmt.Sprint(run), func(t *testing.T) { testPanics(t, exe) })
+	}
+}
+
+// older are the arguments of testdata/panics for a release.
+func older(version string) []string {
+	if version < "go1.22" {
+		return []string{"-before-1.22"}
+	}
+	return nil
+}
+
+func testPanics(t *testing.T, exe string, args ...string) {
+	spans, summary, printed := trace(t, instrument.Config{Rules: unwinding}, target.Command{Path: exe, Args: args})
+	if summary.LostSpans() != 0 || summary.Open != 0 || summary.Lost.Unpaired != 0 || summary.Lost.PanicsFull != 0 || summary.Lost.LeftOpen != 0 {
+		t.Errorf("lost: %+v", summary)
+	}
+	compareFates(t, spans, printed)
+}
+
+func compareFates(t *testing.T, spans []*span.Span, printed []byte) {
+	t.Helper()
+	var fates []fate
+	if err := json.Unmarshal(printed, &fates); err != nil {
+		t.Fatalf("the target printed %q: %v", printed, err)
+	}
+	byCall := make(map[int64]*span.Span)
+	byID := make(map[span.ID]*span.Span)
+	for _, s := range spans {
+		id := number(t, s.Args, "id")
+		if byCall[id] != nil {
+			t.Fatalf("call %d has two spans", id)
+		}
+		byCall[id], byID[s.ID] = s, s
+	}
+	if len(spans) != len(fates) {
+		t.Errorf("%d spans of %d calls", len(spans), len(fates))
+	}
+	for _, f := range fates {
+		s := byCall[f.ID]
+		if s == nil {
+			t.Errorf("call %d has no span", f.ID)
+			continue
+		}
+		for _, wrong := range f.differences(s, byCall, byID) {
+			t.Errorf("call %d of %s: %s", f.ID, s.Function.Name, wrong)
+		}
+	}
+}
+
+// differences are what a span says that is not so.
+func (f *fate) differences(s *span.Span, byCall map[int64]*span.Span, byID map[span.ID]*span.Span) (all []string) {
+	wrong := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	end := "return"
+	if s.Incomplete != "" {
+		end = string(s.Incomplete)
+	}
+	if end != f.End {
+		wrong("its end is %q, want %q", end, f.End)
+	}
+	parent := byID[s.Parent]
+	switch {
+	case f.Parent == 0 && s.Parent != span.ID{}:
+		wrong("it has a parent")
+	case f.Parent != 0 && (parent == nil || parent != byCall[f.Parent]):
+		wrong("its parent is not %d", f.Parent)
+	case parent != nil && (parent.Start.After(s.Start) || parent.End.Before(s.End)):
+		wrong("it does not lie in its parent")
+	}
+	if before := byCall[f.Before]; before != nil && s.End.After(before.Start) {
+		wrong("it ends after %d begins", f.Before)
+	}
+	if f.End != "panic" {
+		if s.Failed() {
+			wrong("it failed: %v", s.Error)
+		}
+		return all
+	}
+	if s.Error == nil {
+		wrong("it has no error: %v", s.Unavailable)
+		return all
+	}
+	message := f.Message
+	if len(message) > 256 {
+		message = message[:256]
+		if !slices.Contains(s.Truncated, fmt.Sprintf("panic: 256 of %d bytes", len(f.Message))) {
+			wrong("it is not said to be truncated: %q", s.Truncated)
+		}
+	}
+	if s.Error.Type != f.Type || s.Error.Message != message {
+		wrong("the panic is %s %q, want %s %q", s.Error.Type, s.Error.Message, f.Type, message)
+	}
+	return all
+}
+
+// A panic that kills the process ends the calls that it has passed; those of
+// other goroutines end with the process.
+func TestFatalPanic(t *testing.T) {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	for _, options := range treeMatrix() {
+		t.Run(options.String(), func(t *testing.T) {
+			exe := testprog.Build(t, archiveOf(t, "panics"), options)
+			kerneltest.Require(t)
+			spans, summary, status, printed := traceToEnd(t, instrument.Config{Rules: unwinding},
+				target.Command{Path: exe, Args: append(older(options.GoVersion), "-die"), Stderr: null})
+			if status.ExitCode() != 2 || summary.LostSpans() != 0 || summary.Open != 1 {
+				t.Errorf("%v, %+v", status, summary)
+			}
+			compareFates(t, spans, printed)
+		})
+	}
+}
+
+// A million panics leave nothing behind.
+func TestManyPanics(t *testing.T) {
+	n := 20_000
+	if os.Getenv("TEST_ALL") == "1" {
+		n = 1_000_000
+	}
+	exe := testprog.Build(t, archiveOf(t, "panics"), testprog.Options{})
+	kerneltest.Require(t)
+	var sums tally
+	summary, inUse := runAndWait(t, instrument.Config{Rules: unwinding, Outputs: []instrument.Output{&sums}},
+		target.Command{Path: exe, Args: []string{"-many=" + fmt.Sprint(n)}})
+	if len(inUse) != 0 {
+		t.Errorf("the kernel still has entries: %v", inUse)
+	}
+	if lost := summary.LostSpans(); sums.spans+int(lost) != 3*n || summary.Open != 0 || summary.Lost.PanicsFull != 0 || summary.Lost.LeftOpen != 0 {
+		t.Errorf("%d spans of %d calls: %+v", sums.spans, 3*n, summary)
+	}
+	if sums.wrong != "" {
+		t.Error(sums.wrong)
+	}
+	if sums.most > 128<<20 {
+		t.Errorf("uspan used %d MiB", sums.most>>20)
+	}
+	t.Logf("%d spans, %+v, %d MiB", sums.spans, summary.Lost, sums.most>>20)
+}
+
+// runAndWait traces a command that prints a line when it has done everything,
+// and ends with its standard input; inUse is what the kernel has in between.
+func runAndWait(t *testing.T, config instrument.Config, command target.Command) (summary *instrument.Summary, inUse map[string]int) {
+	t.Helper()
+	stdin, end, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end.Close()
+	done, stdout, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done.Close()
+	command.Stdin, command.Stdout = stdin, stdout
+	config.Command = &command
+	config.Say = func(message string) { t.Log(message) }
+	config.Log = config.Say
+	running, err := instrument.Start(config)
+	stdin.Close()
+	stdout.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer running.Close()
+	counted := make(chan map[string]int)
+	go func() {
+		if _, err := done.Read(make([]byte, 1)); err != nil {
+			t.Error(err)
+		}
+		entries, err := running.InUse()
+		if err != nil {
+			t.Error(err)
+		}
+		end.Close()
+		counted <- entries
+	}()
+	if summary, err = running.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return summary, <-counted
+}
+
+// tally checks spans of many panics without keeping them.
+type tally struct {
+	spans, batches int
+	wrong          string
+	most           uint64 // bytes of memory
+}
+
+func (c *tally) Export(spans []*span.Span) {
+	for _, s := range spans {
+		c.spans++
+		id := s.Args[0].Value.(int64)
+		wrong := false
+		switch {
+		case (s.Parent == span.ID{}) != (id != 2), (s.Incomplete == span.Panic) != (id == 2):
+			wrong = true
+		case id == 2:
+			wrong = s.Error == nil || s.Error.Message != "one of many"
+		}
+		if wrong && c.wrong == "" {
+			c.wrong = fmt.Sprintf("call %d: parent %x, %s, %v, %s", id, s.Parent, s.Incomplete, s.Error, strings.Join(s.Unavailable, ", "))
+		}
+	}
+	if c.batches++; c.batches%64 == 0 {
+		var memory runtime.MemStats
+		runtime.ReadMemStats(&memory)
+		c.most = max(c.most, memory.Sys)
+	}
+}

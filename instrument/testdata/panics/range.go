@@ -1,0 +1,45 @@
+//go:build go1.23
+
+package main
+
+func init() { newer = append(newer, rangeOver) }
+
+//go:noinline
+func sequence(id, parent int64, yield func(int) bool) {
+	for i := 0; yield(i); i++ {
+	}
+}
+
+// rangeOver leaves loops over functions early, and by a panic.
+func rangeOver() {
+	f := born(0)
+	for i := range func(yield func(int) bool) { sequence(f.ID, 0, yield) } {
+		call(f.ID, nothing)
+		if i == 3 {
+			break
+		}
+	}
+	ended(0, f)
+
+	leave := func() *fate {
+		f := born(0)
+		for range func(yield func(int) bool) { sequence(f.ID, 0, yield) } {
+			defer call(0, nothing)
+			return f
+		}
+		return nil
+	}
+	ended(0, leave())
+
+	g := born(0)
+	var unwound *fate
+	guard(g.ID, 0, func() {
+		unwound = born(g.ID)
+		for i := range func(yield func(int) bool) { sequence(unwound.ID, g.ID, yield) } {
+			if i == 2 {
+				panic("in a loop")
+			}
+		}
+	}, func() { unwound.dies(recover()) })
+	ended(0, unwound, g)
+}
