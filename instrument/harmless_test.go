@@ -21,6 +21,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/plan"
@@ -175,7 +176,10 @@ func linksInto(t *testing.T, path string) (ids []link.ID) {
 			ids = append(ids, links.ID)
 		}
 	}
-	if err := links.Err(); err != nil {
+	switch err := links.Err(); {
+	case errors.Is(err, unix.EAGAIN): // one that is being made: all again
+		return linksInto(t, path)
+	case err != nil:
 		t.Fatal(err)
 	}
 	return ids
