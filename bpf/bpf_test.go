@@ -19,29 +19,36 @@ func TestLoad(t *testing.T) {
 		"largest":  {true, 4096, 16 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
-			spec, err := Spec()
-			if err != nil {
-				t.Fatal(err)
-			}
-			for variable, value := range map[string]any{
-				"live":         settings.live,
-				"chunk_bytes":  settings.chunkBytes,
-				"values_bytes": settings.valuesBytes,
-			} {
-				if err := spec.Variables[variable].Set(value); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for _, m := range []string{"values", "empty_values"} {
-				spec.Maps[m].ValueSize = uint32(ValuesBytes) + settings.valuesBytes
-			}
-			var objects Objects
-			if err := spec.LoadAndAssign(&objects, nil); err != nil {
-				t.Fatalf("%+v", err)
-			}
-			objects.Close()
+			loadPrograms(t, settings.live, settings.chunkBytes, settings.valuesBytes)
 		})
 	}
+}
+
+// loadPrograms loads the programs for values of some size.
+func loadPrograms(t *testing.T, live bool, chunkBytes, valuesBytes uint32) *Objects {
+	t.Helper()
+	spec, err := Spec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for variable, value := range map[string]any{
+		"live":         live,
+		"chunk_bytes":  chunkBytes,
+		"values_bytes": valuesBytes,
+	} {
+		if err := spec.Variables[variable].Set(value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range []string{"values", "empty_values"} {
+		spec.Maps[m].ValueSize = uint32(ValuesBytes) + valuesBytes
+	}
+	var objects Objects
+	if err := spec.LoadAndAssign(&objects, nil); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	t.Cleanup(func() { objects.Close() })
+	return &objects
 }
 
 func TestParseRecordBounds(t *testing.T) {

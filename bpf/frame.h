@@ -110,6 +110,9 @@ static __always_inline void end_panic(struct hit *hit, __u64 depth, __u8 reason)
 		forget_panics(goroutine, hit->g, hit->tgid, depth + 1);
 }
 
+/* What a frame is made from: the stack of a program has no room for one. */
+static const struct frame no_frame;
+
 /* A call begins. */
 static __always_inline void push_frame(struct hit *hit, struct registers *r)
 {
@@ -118,8 +121,9 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	struct frame_key frame_key = {.g = hit->g, .tgid = hit->tgid};
 	__u32 index = COOKIE_BINARY(hit->cookie);
 	struct binary *binary = bpf_map_lookup_elem(&binaries, &index);
-	struct frame frame = {};
 	struct values *entry = NULL;
+	struct frame *frame;
+	__u8 flags = 0;
 
 	if (goroutine && !is_of(goroutine, hit)) {
 		/* the g belongs to another goroutine by now */
@@ -134,7 +138,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 		struct goroutine fresh = {.goid = hit->goid, .process = hit->process};
 
 		if (binary)
-			frame.event.flags |= inherit(hit, binary, &fresh.context);
+			flags = inherit(hit, binary, &fresh.context);
 		if (bpf_map_update_elem(&goroutines, &key, &fresh, BPF_ANY)) {
 			LOSE(COOKIE_FUNCTION(hit->cookie), goroutines_full);
 			return;
@@ -144,63 +148,65 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 			return;
 	}
 
-	frame.event.function = COOKIE_FUNCTION(hit->cookie);
-	frame.event.level = goroutine->level;
-	frame.event.tgid = hit->tgid;
-	frame.event.tid = hit->tid;
-	frame.event.goid = hit->goid;
-	frame.event.span = new_id();
-	frame.outer_budget = goroutine->budget;
-	frame.event.parent = goroutine->context.span;
-	if (frame.event.parent &&
-	    (begins_trace(hit, &goroutine->context, r) || !trace_has_room(goroutine))) {
-		frame.event.flags |= EVENT_LINKED;
-		frame.event.parent = 0;
-	}
-	if (frame.event.parent) {
-		frame.event.trace[0] = goroutine->context.trace[0];
-		frame.event.trace[1] = goroutine->context.trace[1];
-	} else {
-		frame.event.trace[0] = new_id();
-		frame.event.trace[1] = new_id();
-	}
-	frame.depth = hit->depth;
-	frame.outer_depth = goroutine->depth;
-	frame.outer = goroutine->context;
-
 	frame_key.level = goroutine->level;
+	if (bpf_map_update_elem(&frames, &frame_key, &no_frame, BPF_ANY)) {
+		LOSE(COOKIE_FUNCTION(hit->cookie), frames_full);
+		if (!goroutine->level)
+			forget_goroutine(goroutine, &key);
+		return;
+	}
+	frame = bpf_map_lookup_elem(&frames, &frame_key);
+	if (!frame)
+		return;
+	frame->event.function = COOKIE_FUNCTION(hit->cookie);
+	frame->event.flags = flags;
+	frame->event.level = goroutine->level;
+	frame->event.tgid = hit->tgid;
+	frame->event.tid = hit->tid;
+	frame->event.goid = hit->goid;
+	frame->event.span = new_id();
+	frame->outer_budget = goroutine->budget;
+	frame->event.parent = goroutine->context.span;
+	if (frame->event.parent &&
+	    (begins_trace(hit, &goroutine->context, r) || !trace_has_room(goroutine))) {
+		frame->event.flags |= EVENT_LINKED;
+		frame->event.parent = 0;
+	}
+	if (frame->event.parent) {
+		frame->event.trace[0] = goroutine->context.trace[0];
+		frame->event.trace[1] = goroutine->context.trace[1];
+	} else {
+		frame->event.trace[0] = new_id();
+		frame->event.trace[1] = new_id();
+	}
+	frame->depth = hit->depth;
+	frame->outer_depth = goroutine->depth;
+	frame->outer = goroutine->context;
+
 	if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
 		long size = enter_args(hit, &frame_key, r);
 
 		if (size < 0) {
 			count(&counted.values_full);
-			frame.event.flags |= EVENT_VALUES_LOST;
+			frame->event.flags |= EVENT_VALUES_LOST;
 		} else {
-			frame.event.args = size;
+			frame->event.args = size;
 			if (live)
 				entry = bpf_map_lookup_elem(&values, &frame_key);
 		}
 	}
-	frame.event.start = bpf_ktime_get_ns();
-	if (bpf_map_update_elem(&frames, &frame_key, &frame, BPF_ANY)) {
-		LOSE(COOKIE_FUNCTION(hit->cookie), frames_full);
-		if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS))
-			bpf_map_delete_elem(&values, &frame_key);
-		if (!goroutine->level)
-			forget_goroutine(goroutine, &key);
-		return;
-	}
+	frame->event.start = bpf_ktime_get_ns();
 	if (live) {
-		frame.event.kind = EVENT_BEGIN;
-		tell_link(&frame);
-		send(&frame.event, entry);
+		frame->event.kind = EVENT_BEGIN;
+		tell_link(frame);
+		send(&frame->event, entry);
 	}
 	goroutine->level++;
 	goroutine->hi = hit->hi;
 	goroutine->depth = hit->depth;
-	if (!frame.event.parent)
+	if (!frame->event.parent)
 		goroutine->budget = trace_chunk - 1;
-	adopt(hit, &frame, &goroutine->context, REGISTER_PC(r));
+	adopt(hit, frame, &goroutine->context, REGISTER_PC(r));
 }
 
 /* A call ends: by its return, or by jumping away. */

@@ -10,6 +10,7 @@
 #include "kernel.h"
 #include "maps.h"
 #include "config.h"
+#include "stack.h"
 #include "goroutine.h"
 #include "ring.h"
 #include "secret.h"
@@ -51,6 +52,7 @@ int enter(struct registers *r)
 	__u64 cookie = bpf_get_attach_cookie(r);
 	struct hit hit = {};
 
+	stay_on_stack_of_thread(r);
 	if (!condition_holds(r, COOKIE_CONDITION(cookie)))
 		return 0;
 	if (!look(&hit, r, cookie, false)) {
@@ -75,6 +77,7 @@ int leave(struct registers *r)
 {
 	struct hit hit = {.now = bpf_ktime_get_ns()};
 
+	stay_on_stack_of_thread(r);
 	if (look(&hit, r, bpf_get_attach_cookie(r), true))
 		pop_frame(&hit, r);
 	else if (hit.unknown)
@@ -93,6 +96,7 @@ int unwound(struct registers *r)
 	struct binary *binary;
 	struct hit hit = {};
 
+	stay_on_stack_of_thread(r);
 	if (!condition_holds(r, COOKIE_CONDITION(cookie)))
 		return 0;
 	binary = look_process(&hit, cookie);
@@ -129,6 +133,7 @@ int spawned(struct registers *r)
 	struct binary *binary;
 	struct hit hit = {};
 
+	stay_on_stack_of_thread(r);
 	if (!site)
 		return 0;
 	binary = look_process(&hit, (cookie & ~0xffffffULL) | (site->function & 0xffffff));

@@ -396,6 +396,7 @@ const (
 	uspanMapGoSites          = "go_sites"
 	uspanMapGoroutines       = "goroutines"
 	uspanMapLost             = "lost"
+	uspanMapNoPrograms       = "no_programs"
 	uspanMapPanics           = "panics"
 	uspanMapProcesses        = "processes"
 	uspanMapRootCalls        = "root_calls"
@@ -415,6 +416,7 @@ const (
 	uspanVarKernelSignals    = "kernel_signals"
 	uspanVarLive             = "live"
 	uspanVarMaxTraceSpans    = "max_trace_spans"
+	uspanVarNever            = "never"
 	uspanVarPidLevel         = "pid_level"
 	uspanVarPidNamespace     = "pid_namespace"
 	uspanVarSelfTgid         = "self_tgid"
@@ -507,6 +509,7 @@ type uspanMapSpecs struct {
 	GoSites     *ebpf.MapSpec `ebpf:"go_sites"`
 	Goroutines  *ebpf.MapSpec `ebpf:"goroutines"`
 	Lost        *ebpf.MapSpec `ebpf:"lost"`
+	NoPrograms  *ebpf.MapSpec `ebpf:"no_programs"`
 	Panics      *ebpf.MapSpec `ebpf:"panics"`
 	Processes   *ebpf.MapSpec `ebpf:"processes"`
 	RootCalls   *ebpf.MapSpec `ebpf:"root_calls"`
@@ -526,6 +529,7 @@ type uspanVariableSpecs struct {
 	KernelSignals    *ebpf.VariableSpec `ebpf:"kernel_signals"`
 	Live             *ebpf.VariableSpec `ebpf:"live"`
 	MaxTraceSpans    *ebpf.VariableSpec `ebpf:"max_trace_spans"`
+	Never            *ebpf.VariableSpec `ebpf:"never"`
 	PidLevel         *ebpf.VariableSpec `ebpf:"pid_level"`
 	PidNamespace     *ebpf.VariableSpec `ebpf:"pid_namespace"`
 	SelfTgid         *ebpf.VariableSpec `ebpf:"self_tgid"`
@@ -584,6 +588,7 @@ type uspanMaps struct {
 	GoSites     *ebpf.Map `ebpf:"go_sites"`
 	Goroutines  *ebpf.Map `ebpf:"goroutines"`
 	Lost        *ebpf.Map `ebpf:"lost"`
+	NoPrograms  *ebpf.Map `ebpf:"no_programs"`
 	Panics      *ebpf.Map `ebpf:"panics"`
 	Processes   *ebpf.Map `ebpf:"processes"`
 	RootCalls   *ebpf.Map `ebpf:"root_calls"`
@@ -607,6 +612,7 @@ func (m *uspanMaps) Close() error {
 		m.GoSites,
 		m.Goroutines,
 		m.Lost,
+		m.NoPrograms,
 		m.Panics,
 		m.Processes,
 		m.RootCalls,
@@ -627,6 +633,7 @@ type uspanVariables struct {
 	KernelSignals    *ebpf.Variable `ebpf:"kernel_signals"`
 	Live             *ebpf.Variable `ebpf:"live"`
 	MaxTraceSpans    *ebpf.Variable `ebpf:"max_trace_spans"`
+	Never            *ebpf.Variable `ebpf:"never"`
 	PidLevel         *ebpf.Variable `ebpf:"pid_level"`
 	PidNamespace     *ebpf.Variable `ebpf:"pid_namespace"`
 	SelfTgid         *ebpf.Variable `ebpf:"self_tgid"`

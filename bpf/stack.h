@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Where the programs of probes have their stack. Linux 6.13 and later take
+ * memory of the processor for it, one piece for each program, as with kprobes
+ * (bpf_enable_priv_stack in kernel/bpf/verifier.c). But the kernel can take the
+ * processor away from a thread in the middle of a uprobe, and the next one that
+ * hits the same probe would write over what the first one has there: calls get
+ * lost or mixed up, and pointers are garbage that the kernel follows. No program
+ * with a tail call is given such a stack; so ours have one, which nothing
+ * reaches and which is not in the code that runs.
+ */
+#pragma once
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+	__uint(max_entries, 1);
+} no_programs SEC(".maps");
+
+const volatile bool never = false;
+
+static __always_inline void stay_on_stack_of_thread(struct registers *r)
+{
+	if (never)
+		bpf_tail_call(r, &no_programs, 0);
+}
