@@ -67,6 +67,7 @@ type builder struct {
 	placements map[int]*placement // by index of the function
 	layouter   *layouter
 	compiler   *compiler
+	twins      map[string]int // functions of a name; from the first wrapper on
 }
 
 // placeAll places the probes of all chosen functions.
@@ -256,8 +257,25 @@ func (b *builder) restart(out *Function, r *restart) {
 	out.Entries = append(out.Entries, site)
 }
 
+// converts says whether a wrapper leads from one calling convention to the other:
+// the function that it leads to has the same name, and DWARF does not tell which
+// of the two follows which.
+func (b *builder) converts(fn *gobin.Function) bool {
+	if b.twins == nil {
+		b.twins = make(map[string]int, len(b.functions))
+		for i := range b.functions {
+			b.twins[b.functions[i].Symbol]++
+		}
+	}
+	return b.twins[fn.Symbol] > 1
+}
+
 // values reads the signature of a function and compiles its captures.
 func (b *builder) values(out *Function) {
+	if out.Wrapper && b.converts(&out.Function) {
+		out.Unvalued = "a wrapper between calling conventions"
+		return
+	}
 	sig, err := b.file.Signature(&out.Function)
 	switch {
 	case errors.Is(err, gobin.ErrNoDWARF):
