@@ -299,6 +299,7 @@ struct counters {
 	__u64 frames_full;     /* calls for which there was no frame */
 	__u64 goroutines_full; /* calls of goroutines beyond the table */
 	__u64 values_full;     /* calls without memory for their values */
+	__u64 unreadable;      /* reads of values that would have had to sleep */
 	__u64 no_goroutine;    /* calls whose g could not be read when they began */
 	__u64 left_open;       /* frames left for the next event to end */
 	__u64 processes_full;  /* hits in processes beyond the table */

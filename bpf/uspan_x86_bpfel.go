@@ -120,6 +120,7 @@ type uspanCounters struct {
 	FramesFull     uint64
 	GoroutinesFull uint64
 	ValuesFull     uint64
+	Unreadable     uint64
 	NoGoroutine    uint64
 	LeftOpen       uint64
 	ProcessesFull  uint64

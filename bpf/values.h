@@ -59,7 +59,10 @@ static __always_inline long read_memory(struct values *values, __u64 position, _
 	barrier_var(position);
 	if (position > values_bytes - chunk_bytes)
 		return -1;
-	return n ? bpf_probe_read_user(values->bytes + position, n, (void *)address) : 0;
+	if (!n || !bpf_probe_read_user(values->bytes + position, n, (void *)address))
+		return 0;
+	count(&counted.unreadable);
+	return -1;
 }
 
 #define TOP_HASH_MIN 5	  /* runtime.minTopHash: less is an empty slot */
@@ -239,6 +242,7 @@ static __always_inline void follow_interface(struct reading *reading, struct chu
 	/* runtime.itab: the interface, the type */
 	if (!(step->flags & STEP_EMPTY) &&
 	    bpf_probe_read_user(&type, sizeof(type), (void *)(type + WORD))) {
+		count(&counted.unreadable);
 		chunk->status = CHUNK_FAULT;
 		reading->used += sizeof(*chunk);
 		return;

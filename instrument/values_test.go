@@ -59,6 +59,10 @@ func TestValues(t *testing.T) {
 				if summary.LostSpans() != 0 || summary.Lost.ValuesFull != 0 {
 					t.Errorf("lost: %+v", summary)
 				}
+				// main.unreadable has five values in memory that cannot be read.
+				if summary.Lost.Unreadable < 5 {
+					t.Errorf("%d reads failed, five at least should have", summary.Lost.Unreadable)
+				}
 				checkBigMap(t, spans)
 				got := described(spans)
 				if *update {

@@ -166,6 +166,13 @@ func (o *outputs) conclude(f *flags, summary *instrument.Summary) {
 			f.log(fmt.Sprintf("%s: %d calls, %d of them lost", name, sum.Spans+sum.Lost, sum.Lost))
 		}
 	}
+	// The spans say which.
+	if n := summary.Lost.Unreadable; n > 0 {
+		f.log(fmt.Sprintf("%d reads of values failed: their memory was not there at that moment", n))
+	}
+	if n := summary.Lost.ValuesFull; n > 0 {
+		f.log(fmt.Sprintf("%d calls have no values, for want of memory in the kernel", n))
+	}
 	line, lost := o.closing(summary)
 	if lost > 0 {
 		report(line)
