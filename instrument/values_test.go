@@ -38,7 +38,7 @@ func TestValues(t *testing.T) {
 	if err != nil && !*update {
 		t.Fatal(err)
 	}
-	for _, version := range append(testprog.Versions(), "go1.23.12", "go1.24.9") {
+	for _, version := range append(testprog.Versions(), "go1.24.9") {
 		for _, mode := range []struct {
 			flags    []string
 			separate bool

@@ -88,7 +88,7 @@ func (p *Part) place(at []assignment) {
 	}
 	p.Stack = int32(start) - int32(p.Size)
 	for i := range p.Captures {
-		if !at[i].registers {
+		if !at[i].registers && extent(p.Captures[i].Node) > 0 {
 			p.Captures[i].Offset = words*wordSize + uint32(at[i].offset-start)
 			p.Captures[i].onStack = true
 			p.Captures[i].stack = int32(at[i].offset)

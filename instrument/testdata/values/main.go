@@ -137,6 +137,9 @@ func pointers(u *user, none *user, n *int, s *string, f *float64, pp **int, b *b
 func secrets(l login, p *login, password string, tokens []string) { use(l, p, password, tokens) }
 
 //go:noinline
+func secretFirst(password [3]string, floats [2]float64, plain [2]string) { use(password, floats, plain) }
+
+//go:noinline
 func maps(m map[string]int, none, empty map[int]string, p map[int]*point, s map[string]string) {
 	use(m, none, empty, p, s)
 }
@@ -236,6 +239,7 @@ func main() {
 	pn := &n
 	pointers(eve, nil, &n, &mail, &f, &pn, &yes)
 	secrets(login{"eve", 1234, 2, [16]byte{1}, "now"}, &login{"bob", 99, 1, [16]byte{2}, "then"}, "hunter2", []string{"t1"})
+	secretFirst([3]string{"a", "b", "c"}, [2]float64{1, 2}, [2]string{"d", "e"})
 	maps(map[string]int{"one": 1, "two": 2}, nil, map[int]string{}, map[int]*point{5: {1, 2}, -1: nil}, map[string]string{"k": "v", "empty": ""})
 	secretMaps(
 		map[string]string{"user": "eve", "Authorization": "Bearer 1", "X-Api__Key": "2", "userTokens": "3", "tokenizer": "4", "JWTs": "5", "": "6"},
