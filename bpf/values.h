@@ -22,7 +22,7 @@ struct reading {
 	__u32 used;   /* bytes of values->bytes in use */
 	__u32 depth;  /* index of the current level */
 	__u32 secret; /* whether the last STEP_KEY looked like one, or could not be seen */
-	__u32 pad;
+	__u32 stopped;
 };
 
 /* Whether there is room for the longest chunk, and what is in it can be found. */
@@ -271,24 +271,26 @@ static __always_inline void follow_interface(struct reading *reading, struct chu
 	read_elements(reading, chunk, &elements, sizeof(type));
 }
 
-/* Reads a part of the current element; the rest of the chunk is worth nothing without. */
+/*
+ * Reads a part of the current element. Where that fails, the chunk is worth
+ * nothing, nor is what has been read for its elements: nothing comes behind it.
+ */
 static __always_inline void read_range(struct reading *reading, struct level *level,
 				       struct step *step)
 {
 	struct values *values = reading->values;
-	__u32 good = level->position - level->chunk - sizeof(struct chunk);
 	struct chunk *chunk;
 
 	if (!read_memory(values, level->position + step->offset, level->address + step->offset,
 			 step->size))
 		return;
-	level->next = level->count;
-	level->left = 0;
+	reading->stopped = true;
 	chunk = place(values, level->chunk, sizeof(*chunk));
 	if (!chunk)
 		return;
-	chunk->good = good;
+	chunk->good = 0;
 	chunk->status = CHUNK_FAULT;
+	reading->used = level->chunk + sizeof(*chunk) + PADDED(chunk->size);
 }
 
 static __always_inline void take_step(struct reading *reading, struct level *level,
@@ -310,7 +312,9 @@ static __always_inline void take_step(struct reading *reading, struct level *lev
 			.count = step->count,
 		};
 
-		go_down(reading, &elements, at, level->chunk);
+		/* There is no chunk that could say so. */
+		if (!go_down(reading, &elements, at, level->chunk))
+			reading->stopped = true;
 		return;
 	}
 	chunk = new_chunk(reading->values, reading->used);
@@ -336,7 +340,7 @@ static long next_step(__u32 n, void *context)
 	struct step *step;
 	__u32 index;
 
-	if (!new_chunk(reading->values, reading->used))
+	if (reading->stopped || !new_chunk(reading->values, reading->used))
 		return 1;
 	if (level->next >= level->count) {
 		if (level->left > 1) {

@@ -15,6 +15,7 @@ const (
 	fault      = "its memory could not be read"
 	invalid    = "its length is not that of a Go value"
 	tooDeep    = "too far behind other pointers"
+	cutShort   = "what is before it could not be read"
 	noSteps    = "a value of a type that was not expected"
 	isNil      = "nil"
 	isRedacted = "redacted"
@@ -162,8 +163,8 @@ func (d *decoder) follow(addr, size uint64, from source) (memory []byte, next so
 		return nil, nowhere, invalid
 	case bpf.ChunkFault:
 		d.secret = true
-		if chunk.Good > 0 {
-			return bytes[:chunk.Good], stream, ""
+		if len(bytes) > 0 { // read in parts, one of which failed: the end
+			d.missing = cutShort
 		}
 		if memory = d.exe.readOnly(addr-d.bias, size); memory != nil {
 			return memory, file, ""
@@ -312,6 +313,9 @@ func (d *decoder) dynamic(n *plan.Node, memory []byte, from source) (any, string
 		v.Note = fault
 	} else {
 		typ -= d.bias
+	}
+	if chunk.Status == bpf.ChunkFault && len(bytes) > 8 {
+		d.missing = cutShort
 	}
 	dynamic := d.exe.dynamics[dynamicKey{typ, n.Of}]
 	data := word(memory, 8)

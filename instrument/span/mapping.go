@@ -41,8 +41,10 @@ func (d *decoder) mapping(m *plan.MapLayout, addr uint64, from source) (any, str
 		if buckets := word(header, m.Buckets); buckets != 0 {
 			why = groups(buckets, min(1<<log2, limit), from)
 		}
-		if old := word(header, m.Old); old != 0 && why == "" {
-			why = groups(old, min(1<<max(log2, 1)/2, limit), from)
+		if old := word(header, m.Old); old != 0 {
+			if problem := groups(old, min(1<<max(log2, 1)/2, limit), from); why == "" {
+				why = problem
+			}
 		}
 	case dir == 0:
 	case word(header, m.DirLen) == 0:
@@ -76,8 +78,9 @@ func (d *decoder) table(m *plan.MapLayout, dir uint64, from source, groups func(
 	if why != "" {
 		return why
 	}
-	if data := word(table, m.Groups); data != 0 {
-		return groups(data, min(word(table, m.Groups+8)+1, uint64(m.Limit)), from)
+	data, n := word(table, m.Groups), word(table, m.Groups+8)+1
+	if data != 0 && n != 0 {
+		return groups(data, min(n, uint64(m.Limit)), from)
 	}
 	return ""
 }

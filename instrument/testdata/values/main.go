@@ -137,7 +137,9 @@ func pointers(u *user, none *user, n *int, s *string, f *float64, pp **int, b *b
 func secrets(l login, p *login, password string, tokens []string) { use(l, p, password, tokens) }
 
 //go:noinline
-func secretFirst(password [3]string, floats [2]float64, plain [2]string) { use(password, floats, plain) }
+func secretFirst(password [3]string, floats [2]float64, plain [2]string) {
+	use(password, floats, plain)
+}
 
 //go:noinline
 func maps(m map[string]int, none, empty map[int]string, p map[int]*point, s map[string]string) {
@@ -210,6 +212,9 @@ func fails(err error) error { use(err); return err }
 func unreadable(s string, b []byte, p *point, list []string, m map[string]int, long string, wide []int) {
 	use()
 }
+
+//go:noinline
+func torn(p *login, after string, n int) { use(after) }
 
 //go:noinline
 func cyclic(u *user, m map[string]interface{}) { use(u, m) }
@@ -290,6 +295,17 @@ func main() {
 	words := func(length uintptr) unsafe.Pointer { return unsafe.Pointer(&[3]uintptr{uintptr(bad), length, length}) }
 	unreadable(*(*string)(words(5)), *(*[]byte)(words(6)), (*point)(bad), *(*[]string)(words(2)), *(*map[string]int)(unsafe.Pointer(&bad)),
 		*(*string)(words(1 << 50)), *(*[]int)(words(1 << 62)))
+	// A struct of which two parts are read, the second in a page that is not there.
+	pages, err := syscall.Mmap(-1, 0, 8192, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err == nil {
+		err = syscall.Mprotect(pages[4096:], syscall.PROT_NONE)
+	}
+	if err != nil {
+		panic(err)
+	}
+	half := (*login)(unsafe.Pointer(&pages[4096-24]))
+	half.User = "eve"
+	torn(half, "behind it", 5)
 	fmt.Println("{}")
 }
 
