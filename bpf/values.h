@@ -456,16 +456,17 @@ static __always_inline long enter_args(struct hit *hit, struct frame_key *key, s
 	struct values *kept;
 	long size;
 
-	if (!(hit->cookie & COOKIE_KEPT))
-		return read_args(hit, key, r);
-	kept = bpf_map_lookup_elem(&values, &kept_key);
-	if (!kept_for(kept, hit))
-		return read_args(hit, key, r);
-	size = kept->event.args;
-	if (bpf_map_update_elem(&values, key, kept, BPF_ANY))
-		size = -1;
-	bpf_map_delete_elem(&values, &kept_key);
-	return size;
+	if (hit->cookie & COOKIE_KEPT) {
+		kept = bpf_map_lookup_elem(&values, &kept_key);
+		if (kept_for(kept, hit)) {
+			size = kept->event.args;
+			if (bpf_map_update_elem(&values, key, kept, BPF_ANY))
+				size = -1;
+			bpf_map_delete_elem(&values, &kept_key);
+			return size;
+		}
+	}
+	return read_args(hit, key, r); /* at one place: the verifier looks at each */
 }
 
 /* Reads the results at an exit, behind the arguments; their size in bytes. */
