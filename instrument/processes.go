@@ -1,0 +1,184 @@
+package instrument
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/uspan/uspan/bpf"
+	"github.com/uspan/uspan/instrument/span"
+	"github.com/uspan/uspan/instrument/target"
+)
+
+// traced is one process with probes in it.
+type traced struct {
+	process *target.Process
+	image   *image
+}
+
+// finishing is a process that has ended and whose last events are still in the
+// ring: how many bytes have to be read until they are not.
+type finishing struct {
+	*traced
+	bytes int
+}
+
+// adopt makes a process a target, or one that has made itself one known; also
+// where it returns an error, which says what is missing.
+func (t *Trace) adopt(p *target.Process, i *image, since uint64) error {
+	bias, missing := p.LoadBias()
+	switch {
+	case missing == nil:
+	case !p.Alive(), errors.Is(missing, target.ErrNoProcess):
+		missing = nil // it ends
+	default:
+		missing = fmt.Errorf("process %d: %w", p.PID(), missing)
+	}
+	traced := &traced{process: p, image: i}
+	t.processes[p.PID()] = traced
+	resource, err := p.Resource(t.describe(i))
+	if err != nil {
+		t.config.Say(fmt.Sprintf("process %d: %v", p.PID(), err))
+	}
+	t.assembler.SetProcess(p.PID(), &span.Process{Resource: resource, Bias: bias, Since: since})
+	go func() {
+		select {
+		case <-p.Done():
+		case <-t.closed:
+			return
+		}
+		select {
+		case t.ended <- traced:
+			t.session.Wake()
+		case <-t.closed:
+		}
+	}()
+	return missing
+}
+
+func (t *Trace) describe(i *image) target.Description {
+	return target.Description{
+		Build:      i.binary.Info,
+		Version:    t.config.Version,
+		Attributes: t.config.Resource,
+	}
+}
+
+// meet learns about a process that was not known: a new one of an executable, or
+// one that has executed another since. Its id may have been that of another that
+// has just ended: what that left open is told in time by the kernel side, which
+// tells the two apart, or with the end of this one.
+func (t *Trace) meet(record *bpf.Record) {
+	pid := int(record.Tgid)
+	image := t.imageOf(int(record.Function))
+	if known := t.processes[pid]; known != nil {
+		if known.image == image && known.process.Alive() {
+			return
+		}
+		if known.process != t.command {
+			known.process.Close()
+		}
+	}
+	p, err := target.Open(pid)
+	if err != nil {
+		if !errors.Is(err, target.ErrNoProcess) {
+			t.config.Say(err.Error())
+		}
+		// It has ended already: what is known of it has to do.
+		delete(t.processes, pid)
+		gone := target.Ended{PID: pid, ExePath: image.path}
+		t.assembler.SetProcess(pid, &span.Process{Resource: gone.Resource(t.describe(image)), Since: record.Start})
+		return
+	}
+	if err := t.adopt(p, image, record.Start); err != nil {
+		t.config.Say(err.Error())
+	}
+}
+
+// imageOf is the image whose plan has a function of the session.
+func (t *Trace) imageOf(function int) *image {
+	for _, i := range t.images {
+		if function < len(i.plan.Functions) {
+			return i
+		}
+		function -= len(i.plan.Functions)
+	}
+	return t.images[len(t.images)-1]
+}
+
+// notice takes note of processes that have ended.
+func (t *Trace) notice() {
+	for {
+		select {
+		case ended := <-t.ended:
+			t.finishing = append(t.finishing, finishing{ended, t.session.Waiting()})
+		default:
+			return
+		}
+	}
+}
+
+// finishProcesses tells what was open in processes that have ended, once their
+// last events are read: read is how many bytes that makes, or negative when the
+// ring was empty.
+func (t *Trace) finishProcesses(read int) error {
+	rest := t.finishing[:0]
+	var errs []error
+	for _, f := range t.finishing {
+		if f.bytes -= read; f.bytes > 0 && read >= 0 {
+			rest = append(rest, f)
+			continue
+		}
+		// Not where the process is known anew by now: see meet.
+		if pid := f.process.PID(); t.processes[pid] == f.traced {
+			errs = append(errs, t.endOpen(pid, span.ProcessExit), t.session.Forget(pid))
+			t.assembler.Forget(pid)
+			delete(t.processes, pid)
+		}
+		if f.process != t.command {
+			f.process.Close()
+		}
+	}
+	t.finishing = rest
+	return errors.Join(errs...)
+}
+
+// endOpen tells the calls that are still open: of one process, or of all with 0.
+func (t *Trace) endOpen(pid int, why span.Incomplete) error {
+	records, err := t.session.Open(pid)
+	now := span.Monotonic()
+	for i := range records {
+		if records[i].Kind == bpf.EventLink {
+			t.assembler.Link(&records[i])
+			continue
+		}
+		if s := t.assembler.End(&records[i], now, t.why(&records[i], why)); s != nil {
+			if s.Incomplete == span.ProcessExit && s.Parent == (span.ID{}) {
+				s.Exit = t.exit(int(records[i].Tgid))
+			}
+			t.summary.Open++
+			t.emit(s)
+		}
+	}
+	return err
+}
+
+// exit is how a process ended, or nil where that is not known.
+func (t *Trace) exit(pid int) *span.Exit {
+	traced := t.processes[pid]
+	if traced == nil {
+		return nil
+	}
+	if status, ok := traced.process.ExitStatus(); ok {
+		return &span.Exit{Status: status.Code, Signal: status.SignalName()}
+	}
+	return nil
+}
+
+// why is the reason for the end of an open call.
+func (t *Trace) why(record *bpf.Record, why span.Incomplete) span.Incomplete {
+	traced := t.processes[int(record.Tgid)]
+	if traced == nil || !traced.process.Alive() {
+		return span.ProcessExit
+	}
+	return why
+}

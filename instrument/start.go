@@ -1,0 +1,239 @@
+package instrument
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/uspan/uspan/instrument/attach"
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/span"
+	"github.com/uspan/uspan/instrument/target"
+)
+
+// Start plans, starts the command or finds the targets, and attaches. When it
+// returns, calls are being recorded: Run has to follow, and lets the command
+// run. A command that could not be traced is not run.
+func Start(config Config) (*Trace, error) {
+	t := &Trace{
+		config:    config,
+		processes: make(map[int]*traced),
+		ended:     make(chan *traced, 16),
+		closed:    make(chan struct{}),
+		spans:     make(map[*span.Function]uint64),
+		homeless:  make(map[uint32]uint64),
+	}
+	if err := t.start(); err != nil {
+		if t.command != nil {
+			err = errors.Join(err, t.command.Kill())
+		}
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func (t *Trace) start() error {
+	if err := target.CheckProc(); err != nil {
+		return err
+	}
+	budget := newBudget()
+	defer t.files.close()
+	if err := t.open(); err != nil {
+		return err
+	}
+	for n, i := range t.images {
+		if err := attach.Fits(i.plan); err != nil {
+			return err
+		}
+		i.plan.ReadDynamics()
+		i.index = n
+		t.plans = append(t.plans, i.plan)
+		i.binary.Release()
+		if i.every {
+			t.find(i)
+		}
+		if err := t.checkMemory(i); err != nil {
+			return err
+		}
+	}
+	options := t.config.options()
+	if err := budget.fit(t.plans, &options, t.config.Say); err != nil {
+		return err
+	}
+	var err error
+	if t.session, err = attach.NewSession(t.plans, options); err != nil {
+		return err
+	}
+	memory, err := attach.MemoryOf(t.plans, options)
+	if err != nil {
+		return err
+	}
+	t.mapMemory = memory.Most()
+	t.assembler = span.NewAssembler(t.plans)
+	for _, i := range t.images {
+		for _, p := range i.processes {
+			if err := t.adopt(p, i, 0); err != nil {
+				return err
+			}
+			if err := t.session.Watch(i.index, p.PID()); err != nil {
+				return err
+			}
+		}
+		skipped, err := t.session.Attach(i.index, i.file, i.pids())
+		if err != nil {
+			return err
+		}
+		t.config.Say(t.ready(i, len(i.plan.Functions)-len(skipped)))
+		t.sayLeft(i.index, skipped)
+		i.plan.Skipped = nil // told; it can be longer than the plan
+	}
+	if removal := t.session.Removal(); removal >= 2*time.Second {
+		t.config.Say(fmt.Sprintf("this kernel has no uprobe_multi links (Linux 6.6 has): to remove the probes will take some %d s",
+			int(removal.Seconds())))
+	}
+	if t.command != nil {
+		if err := t.session.WatchSignals(); err != nil {
+			t.config.Say(err.Error() + "; Ctrl-C may reach the command twice")
+		}
+	}
+	return nil
+}
+
+// open fills in images.
+func (t *Trace) open() (err error) {
+	if t.config.Command == nil {
+		t.images, err = openTargets(t.config.Targets, t.config.Rules, &t.files)
+		return err
+	}
+	if t.command, err = target.Start(*t.config.Command); err != nil {
+		return err
+	}
+	file, err := t.command.OpenExe()
+	if err != nil {
+		return err
+	}
+	i, err := openImage(file, t.config.Command.Path, t.config.Rules)
+	if err != nil {
+		return err
+	}
+	i.processes = append(i.processes, t.command)
+	t.images = append(t.images, i)
+	return checkPatterns(t.images)
+}
+
+// find adds the processes that run an executable already.
+func (t *Trace) find(i *image) {
+	found, err := target.Find(i.inode, i.size())
+	if err != nil {
+		t.config.Say(err.Error())
+	}
+	if found.Hidden > 0 {
+		t.config.Say(hiddenProcesses(found.Hidden))
+	}
+	for _, pid := range slices.Concat(found.Same, found.Alike) {
+		if i.has(pid) {
+			continue
+		}
+		// One that has ended meanwhile, or runs something else, is none of them.
+		p, err := target.Open(pid)
+		if err != nil {
+			continue
+		}
+		if t.runs(p, i) {
+			i.processes = append(i.processes, p)
+		} else if err := p.Close(); err != nil {
+			t.config.Log(err.Error())
+		}
+	}
+	if len(i.processes) == 0 {
+		t.sayElsewhere(i.path)
+	}
+}
+
+func hiddenProcesses(n int) string {
+	return count(n, "process") + " of other users could not be looked at (CAP_SYS_PTRACE allows it)"
+}
+
+// runs says whether a process runs the executable, by whatever name.
+func (t *Trace) runs(p *target.Process, i *image) bool {
+	if p.Inode() == i.inode {
+		return true
+	}
+	file, err := p.OpenExe()
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	same, err := t.files.same(i.file, file)
+	if err != nil {
+		t.config.Log(err.Error())
+	}
+	return same
+}
+
+// sayElsewhere tells of processes that run another file by the path of one that
+// nobody runs: they are in a container, and perhaps were meant.
+func (t *Trace) sayElsewhere(path string) {
+	if pids, _, err := target.FindByPath(path); err == nil && len(pids) > 0 {
+		t.config.Say(fmt.Sprintf("no process runs %s, but %s %s another file by that path, in another mount namespace: "+
+			"to trace it name /proc/%d/exe", path, processes(pids), runOrRuns(pids), pids[0]))
+	}
+}
+
+func (t *Trace) ready(i *image, functions int) string {
+	var where []string
+	for _, p := range i.processes {
+		where = append(where, strconv.Itoa(p.PID()))
+	}
+	switch {
+	case i.every:
+		return fmt.Sprintf("tracing %s of %s (every process, %d running)", count(functions, "function"), i.path, len(where))
+	case len(where) == 1:
+		return fmt.Sprintf("tracing %s of %s (pid %s)", count(functions, "function"), i.path, where[0])
+	}
+	return fmt.Sprintf("tracing %s of %s (pids %s)", count(functions, "function"), i.path, strings.Join(where, ", "))
+}
+
+// sayLeft tells what of an executable is not traced: how much, and in detail
+// which function why.
+func (t *Trace) sayLeft(n int, refused []plan.Skipped) {
+	i := t.images[n]
+	for _, s := range slices.Concat(i.plan.Skipped, refused) {
+		t.config.Log(fmt.Sprintf("not traced: %s: %s", s.Name, s.Reason))
+	}
+	for _, none := range i.missed {
+		t.config.Log(fmt.Sprintf("%s: %v", i.path, none))
+	}
+	var left []string
+	if n := len(i.plan.Skipped) + len(refused); n > 0 {
+		left = append(left, count(n, "function")+" cannot be traced")
+	}
+	if n := i.plan.LeftOut(); n > 0 {
+		left = append(left, count(n, "function")+" left out")
+	}
+	if len(left) > 0 {
+		t.config.Say(strings.Join(left, ", ") + " (--dry-run tells which, and why)")
+	}
+	if why := t.session.Unwatched(n); why != "" {
+		t.config.Say("panics are seen late, and without their values: " + why)
+	}
+	if why := t.session.Rootless(n); why != "" {
+		t.config.Say("goroutines begin traces: " + why)
+	}
+	if i.plan.Unvalued != "" {
+		t.config.Say("no arguments and results: " + i.plan.Unvalued)
+	}
+}
+
+func count(n int, what string) string {
+	switch {
+	case n == 1:
+		return "1 " + what
+	case strings.HasSuffix(what, "s"):
+		what += "e"
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

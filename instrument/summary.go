@@ -1,0 +1,59 @@
+package instrument
+
+import (
+	"github.com/uspan/uspan/bpf"
+)
+
+// Summary is what came of a Trace.
+type Summary struct {
+	// Spans were handed to the outputs. Open are those of them whose call had
+	// not ended.
+	Spans, Open uint64
+	// Lost is what the kernel side could not tell, by cause.
+	Lost bpf.Counters
+	// Calls are the sums of each function, by its full name, of which a call was
+	// seen. Where several executables have a function of that name, of all of them.
+	Calls map[string]Sum
+	// Unknown are calls of processes that uspan did not know any more.
+	Unknown uint64
+}
+
+// A Sum says what became of the calls of a function that were seen: each gave one
+// span, or is lost.
+type Sum struct{ Spans, Lost uint64 }
+
+// LostSpans is the number of calls that gave no span.
+func (s *Summary) LostSpans() uint64 {
+	return s.Lost.RingFull + s.Lost.FramesFull + s.Lost.GoroutinesFull + s.Lost.NoGoroutine + s.Unknown
+}
+
+// sum adds up what became of the calls of each function.
+func (t *Trace) sum() error {
+	t.summary.Calls = make(map[string]Sum)
+	for f, n := range t.spans {
+		sum := t.summary.Calls[f.FullName]
+		sum.Spans += n
+		t.summary.Calls[f.FullName] = sum
+	}
+	if t.summary.LostSpans() == 0 {
+		return nil
+	}
+	losses, err := t.session.LostCalls()
+	function := uint32(0)
+	for _, p := range t.plans {
+		for i := range p.Functions {
+			n := t.homeless[function]
+			if int(function) < len(losses) {
+				l := losses[function]
+				n += l.RingFull + l.FramesFull + l.GoroutinesFull + l.NoGoroutine
+			}
+			if n > 0 {
+				sum := t.summary.Calls[p.Functions[i].Name]
+				sum.Lost += n
+				t.summary.Calls[p.Functions[i].Name] = sum
+			}
+			function++
+		}
+	}
+	return err
+}
