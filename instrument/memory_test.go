@@ -43,8 +43,8 @@ func TestBudget(t *testing.T) {
 		"enough":             {budget{full, true}, 0, 0, ""},
 		"one byte less":      {budget{full - 1, true}, 0, attach.DefaultOpenCalls / 2, "there is room for 131072 open calls at any moment"},
 		"half":               {budget{full / 2, true}, 0, attach.DefaultOpenCalls / 4, "there is room for 65536 open calls at any moment"},
-		"none":               {budget{0, true}, 0, -1, "uspan needs some 43 MiB of memory, 11 MiB of it for BPF maps, and its cgroup has 0 MiB left: give it more"},
-		"too little":         {budget{ownMemory(plans), true}, 0, -1, "uspan needs some 43 MiB of memory"},
+		"none":               {budget{0, true}, 0, -1, "uspan needs some 47 MiB of memory, 15 MiB of it for BPF maps, and its cgroup has 0 MiB left: give it more"},
+		"too little":         {budget{ownMemory(plans), true}, 0, -1, "uspan needs some 47 MiB of memory"},
 		"asked for and full": {budget{full / 2, true}, 1 << 18, -1, "there is room for --max-open-calls 65536"},
 		"asked for":          {budget{full, true}, 1 << 18, 1 << 18, ""},
 	} {
