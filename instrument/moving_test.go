@@ -98,7 +98,7 @@ func TestMovingMemory(t *testing.T) {
 	var failure string
 	fmt.Sscan(string(printed), &calls, &failure)
 	if failure != "" {
-		t.Skipf("this kernel makes no huge pages when it is told to: %s", printed)
+		kerneltest.Missing(t, "this kernel makes no huge pages when it is told to: %s", printed)
 	}
 	t.Logf("%d calls, %d spans, %+v", calls, len(spans), summary)
 	for _, s := range spans {

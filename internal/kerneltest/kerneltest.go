@@ -34,6 +34,13 @@ func RequireRoot(t testing.TB) {
 	}
 }
 
+// Missing skips a test for which the machine lacks something, and fails it
+// instead when REQUIRE_BPF is 1.
+func Missing(t testing.TB, format string, args ...any) {
+	t.Helper()
+	stop(t)(format, args...)
+}
+
 func stop(t testing.TB) func(format string, args ...any) {
 	if os.Getenv("REQUIRE_BPF") == "1" {
 		return t.Fatalf
