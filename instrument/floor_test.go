@@ -6,12 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
+	"golang.org/x/sys/unix"
 
 	"github.com/uspan/uspan/internal/kerneltest"
 	"github.com/uspan/uspan/internal/testprog"
@@ -63,24 +65,37 @@ func TestBelowFloor(t *testing.T) {
 func TestNoBTF(t *testing.T) {
 	uspan, exe := testprog.Command(t, "../cmd/uspan"), build(t, "counting")
 	kerneltest.Require(t)
-	// In a mount namespace of its own, an empty directory is over the file.
-	script := `mount -t tmpfs none /sys/kernel/btf && exec "$@"`
-	if _, err := exec.LookPath("mount"); err != nil {
-		kerneltest.Missing(t, "no mount(8) here")
-	}
-	unshare, err := exec.LookPath("unshare")
-	if err != nil {
-		kerneltest.Missing(t, "no unshare(1) here")
-	}
 	var stderr bytes.Buffer
-	command := exec.Command(unshare, "--mount", "sh", "-c", script, "sh", uspan, "run", "-f", "main.*", "--", exe)
+	command := exec.Command(uspan, "run", "-f", "main.*", "--", exe)
 	command.Stderr = &stderr
 	command.Env = append(os.Environ(), "TMPDIR="+filepath.Dir(exe))
-	if err := command.Run(); err == nil {
+	if err := withoutBTF(command); err == nil {
 		t.Error("uspan ran")
 	}
 	const want = "which has no BTF (/sys/kernel/btf/vmlinux; CONFIG_DEBUG_INFO_BTF)"
 	if lines := strings.Count(stderr.String(), "\n"); lines != 1 || !strings.Contains(stderr.String(), want) {
 		t.Errorf("it said %q, which is not one line with %q", stderr.String(), want)
 	}
+}
+
+// withoutBTF runs a command in a mount namespace where an empty directory is over
+// the file. The thread that has made it ends with its goroutine.
+func withoutBTF(command *exec.Cmd) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		for _, step := range []func() error{
+			func() error { return unix.Unshare(unix.CLONE_NEWNS) },
+			func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
+			func() error { return unix.Mount("none", "/sys/kernel/btf", "tmpfs", 0, "") },
+			command.Run,
+		} {
+			if err := step(); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	return <-done
 }
