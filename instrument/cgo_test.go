@@ -1,3 +1,8 @@
+//go:build cgo
+
+// Tests with programs of C need a C compiler. Guests have none: tests for them are
+// built without cgo.
+
 package instrument_test
 
 import (
@@ -45,15 +50,6 @@ func tell() {
 }
 `
 
-// requireLinker skips a test where programs cannot be linked and loaded with C's.
-func requireLinker(t *testing.T) {
-	t.Helper()
-	if os.Getenv("TESTPROG_PACKED") != "" {
-		t.Skip("this machine has neither a C compiler nor a C library")
-	}
-	kerneltest.Require(t)
-}
-
 // exact traces a command that prints how often its functions ran.
 func exact(t *testing.T, names []string, command target.Command) {
 	t.Helper()
@@ -83,7 +79,7 @@ func exact(t *testing.T, names []string, command target.Command) {
 // A C program with Go linked into it calls Go on threads of its own, which have
 // no goroutine but for the time of a call.
 func TestArchiveInC(t *testing.T) {
-	requireLinker(t)
+	kerneltest.Require(t)
 	const library = "-- go.mod --\nmodule example.com/archive\n\ngo 1.18\n-- main.go --\npackage main\n\n" +
 		"import (\n\t\"C\"\n\t\"fmt\"\n\t\"runtime\"\n\t\"sync/atomic\"\n)\n" + counterSource + `
 //export Work
@@ -145,7 +141,7 @@ int main(void)
 // A program that loads plugins is traced as any other; what is in the plugins is
 // in other files.
 func TestPluginHost(t *testing.T) {
-	requireLinker(t)
+	kerneltest.Require(t)
 	const library = "-- go.mod --\nmodule example.com/plugin\n\ngo 1.18\n-- main.go --\npackage main\n\n" +
 		"func Add(n int64) int64 { return n + 1 }\n\nfunc main() {}\n"
 	const host = "-- go.mod --\nmodule example.com/host\n\ngo 1.18\n-- main.go --\npackage main\n\n" +
@@ -210,7 +206,7 @@ func main() {
 			o := testprog.Options{GoVersion: version, Cgo: true, Flags: flags, Strip: true, GOARCH: "amd64"}
 			t.Run(o.String(), func(t *testing.T) {
 				exe := testprog.Build(t, source, o)
-				requireLinker(t)
+				kerneltest.Require(t)
 				exact(t, []string{"add.Add"}, target.Command{Path: exe})
 			})
 		}
