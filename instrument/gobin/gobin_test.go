@@ -58,7 +58,7 @@ func goCommand(t testing.TB) string {
 	}
 	path := filepath.Join(strings.TrimSpace(string(root)), "bin", "go")
 	if _, err := os.Stat(path); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	return path
 }

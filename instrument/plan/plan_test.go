@@ -246,7 +246,7 @@ func TestEverything(t *testing.T) {
 	t.Run("go", func(t *testing.T) {
 		f, err := gobin.Open(filepath.Join(gorootOf(t), "bin", "go"))
 		if err != nil {
-			t.Skip(err)
+			t.Fatal(err)
 		}
 		testEverything(t, f)
 	})
@@ -302,7 +302,7 @@ func testEverything(t *testing.T, f *gobin.File) {
 func BenchmarkBuild(b *testing.B) {
 	f, err := gobin.Open(filepath.Join(gorootOf(b), "bin", "go"))
 	if err != nil {
-		b.Skip(err)
+		b.Fatal(err)
 	}
 	defer f.Close()
 	for b.Loop() {
@@ -318,7 +318,7 @@ func gorootOf(tb testing.TB) string {
 	tb.Helper()
 	out, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
-		tb.Skip(err)
+		tb.Fatal(err)
 	}
 	return strings.TrimSpace(string(out))
 }

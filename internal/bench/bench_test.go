@@ -58,7 +58,7 @@ func TestVariants(t *testing.T) {
 	for i, r := range results {
 		t.Run(variants[i].name, func(t *testing.T) {
 			if r.missing != nil {
-				t.Skip(r.missing)
+				kerneltest.Missing(t, "%v", r.missing)
 			}
 			if len(r.costs) != s.rounds || r.calls == 0 {
 				t.Errorf("%d rounds, %d calls", len(r.costs), r.calls)
