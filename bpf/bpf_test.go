@@ -19,19 +19,27 @@ func TestLoad(t *testing.T) {
 		"largest":  {true, 4096, 16 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
-			loadPrograms(t, settings.live, settings.chunkBytes, settings.valuesBytes)
+			for _, none := range []uint64{
+				0,
+				CookieBoth,
+				CookieBoth | CookieRestart | CookieKept,
+				CookieBoth | CookieRestart | CookieKept | CookieArgs | CookieResults,
+			} {
+				loadPrograms(t, ^none, settings.live, settings.chunkBytes, settings.valuesBytes)
+			}
 		})
 	}
 }
 
-// loadPrograms loads the programs for values of some size.
-func loadPrograms(t *testing.T, live bool, chunkBytes, valuesBytes uint32) *Objects {
+// loadPrograms loads the programs for cookies with some bits and values of some size.
+func loadPrograms(t *testing.T, cookieBits uint64, live bool, chunkBytes, valuesBytes uint32) *Objects {
 	t.Helper()
 	spec, err := Spec()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for variable, value := range map[string]any{
+		"cookie_bits":  cookieBits,
 		"live":         live,
 		"chunk_bytes":  chunkBytes,
 		"values_bytes": valuesBytes,

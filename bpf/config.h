@@ -8,6 +8,12 @@
 /* Whether the begin of a call is an event, too. */
 const volatile bool live = false;
 
+/*
+ * The bits that the cookies of calls can have: what no site of the plans asks for
+ * is not in the programs, nor does the verifier spend time on it.
+ */
+const volatile __u64 cookie_bits = ~0ULL;
+
 /* Bytes of a chunk at most; those of registers are fewer. */
 const volatile __u32 chunk_bytes = 128;
 

@@ -18,7 +18,7 @@ import (
 // looks like, on kernels that do it.
 func TestStack(t *testing.T) {
 	kerneltest.Require(t)
-	objects := loadPrograms(t, false, 128, 1024)
+	objects := loadPrograms(t, ^uint64(0), false, 128, 1024)
 	for _, p := range []*ebpf.Program{objects.Enter, objects.Leave, objects.Unwound, objects.Spawned} {
 		if usesStackOfProcessor(t, p) {
 			t.Errorf("%v has its stack in memory of the processor", p)

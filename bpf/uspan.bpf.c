@@ -49,7 +49,7 @@ const enum condition *type_condition __attribute__((unused));
 SEC("uprobe.multi")
 int enter(struct registers *r)
 {
-	__u64 cookie = bpf_get_attach_cookie(r);
+	__u64 cookie = bpf_get_attach_cookie(r) & cookie_bits;
 	struct hit hit = {};
 
 	stay_on_stack_of_thread(r);
@@ -78,7 +78,7 @@ int leave(struct registers *r)
 	struct hit hit = {.now = bpf_ktime_get_ns()};
 
 	stay_on_stack_of_thread(r);
-	if (look(&hit, r, bpf_get_attach_cookie(r), true))
+	if (look(&hit, r, bpf_get_attach_cookie(r) & cookie_bits, true))
 		pop_frame(&hit, r);
 	else if (hit.unknown)
 		count(&counted.unpaired);

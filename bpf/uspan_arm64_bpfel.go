@@ -413,6 +413,7 @@ const (
 	uspanProgSpawned         = "spawned"
 	uspanProgUnwound         = "unwound"
 	uspanVarChunkBytes       = "chunk_bytes"
+	uspanVarCookieBits       = "cookie_bits"
 	uspanVarCounted          = "counted"
 	uspanVarKernelSignals    = "kernel_signals"
 	uspanVarLive             = "live"
@@ -526,6 +527,7 @@ type uspanMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type uspanVariableSpecs struct {
 	ChunkBytes       *ebpf.VariableSpec `ebpf:"chunk_bytes"`
+	CookieBits       *ebpf.VariableSpec `ebpf:"cookie_bits"`
 	Counted          *ebpf.VariableSpec `ebpf:"counted"`
 	KernelSignals    *ebpf.VariableSpec `ebpf:"kernel_signals"`
 	Live             *ebpf.VariableSpec `ebpf:"live"`
@@ -630,6 +632,7 @@ func (m *uspanMaps) Close() error {
 // It can be passed to loadUspanObjects or ebpf.CollectionSpec.LoadAndAssign.
 type uspanVariables struct {
 	ChunkBytes       *ebpf.Variable `ebpf:"chunk_bytes"`
+	CookieBits       *ebpf.Variable `ebpf:"cookie_bits"`
 	Counted          *ebpf.Variable `ebpf:"counted"`
 	KernelSignals    *ebpf.Variable `ebpf:"kernel_signals"`
 	Live             *ebpf.Variable `ebpf:"live"`

@@ -233,7 +233,14 @@ func siteRefused(failure error) bool {
 
 // cookie is what a site tells its program.
 func cookie(f *plan.Function, site *plan.Site, entry bool, function, binary int) uint64 {
-	var flags uint64
+	return bpf.Cookie(function, binary, cookieFlags(f, site, entry), condition(site), site.SPOffset)
+}
+
+// allCookieFlags are all that cookieFlags can return.
+const allCookieFlags = bpf.CookieArgs | bpf.CookieResults | bpf.CookieThreadG | bpf.CookieBoth | bpf.CookieRestart |
+	bpf.CookieKept | bpf.CookieTail | bpf.CookieNoAdopt | bpf.CookieRoot | bpf.CookieLoops
+
+func cookieFlags(f *plan.Function, site *plan.Site, entry bool) (flags uint64) {
 	if f.Args.Reads() {
 		flags |= bpf.CookieArgs
 	}
@@ -265,7 +272,7 @@ func cookie(f *plan.Function, site *plan.Site, entry bool, function, binary int)
 			flags |= bpf.CookieLoops
 		}
 	}
-	return bpf.Cookie(function, binary, flags, condition(site), site.SPOffset)
+	return flags
 }
 
 func condition(site *plan.Site) uint64 {

@@ -24,6 +24,7 @@ type tables struct {
 	binaries    int
 	valuesBytes int
 	chunkBytes  int
+	cookieBits  uint64 // that the cookies of calls can have
 }
 
 // maxValues bounds the captured values of one event, in bytes: what does not
@@ -46,7 +47,12 @@ const (
 const maxProcesses = 16384
 
 func newTables(plans []*plan.Plan) *tables {
-	t := &tables{binaries: len(plans), chunkBytes: minChunk, dynamics: make(map[bpf.DynamicKey]bpf.Dynamic)}
+	t := &tables{
+		binaries:   len(plans),
+		chunkBytes: minChunk,
+		dynamics:   make(map[bpf.DynamicKey]bpf.Dynamic),
+		cookieBits: ^uint64(allCookieFlags),
+	}
 	t.secrets = secretStates(plan.Secrets())
 	room := 0
 	for binary, p := range plans {
@@ -65,6 +71,12 @@ func newTables(plans []*plan.Plan) *tables {
 			function := bpf.Function{Roots: [2]bpf.Root{root(&f.Args, first), root(&f.Results, first)}}
 			t.roots(&function, f)
 			t.functions = append(t.functions, function)
+			for n := range f.Entries {
+				t.cookieBits |= cookieFlags(f, &f.Entries[n], true)
+			}
+			for n := range f.Exits {
+				t.cookieBits |= cookieFlags(f, &f.Exits[n], false)
+			}
 			needed, longest := p.Room(f)
 			room, t.chunkBytes = max(room, int(needed)), max(t.chunkBytes, int(longest))
 		}
@@ -222,6 +234,7 @@ func dynamic(d *plan.Dynamic, first uint32) bpf.Dynamic {
 func (t *tables) configure(spec *ebpf.CollectionSpec, options Options, ns pidNamespace) error {
 	for name, value := range map[string]any{
 		"live":          options.Live,
+		"cookie_bits":   t.cookieBits,
 		"chunk_bytes":   uint32(t.chunkBytes),
 		"values_bytes":  uint32(t.valuesBytes),
 		"wakeup_bytes":  uint32(options.RingBytes / 8),
