@@ -231,14 +231,19 @@ func deep(n int) byte {
 	return room[n]
 }
 
-// alone runs a function in a goroutine of its own and waits for its end.
+// alone runs a function in a goroutine of its own and waits until that is gone: when
+// its deferred functions have run, runtime.Goexit is not over yet.
 func alone(body func()) {
+	before := runtime.NumGoroutine()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		body()
 	}()
 	<-done
+	for runtime.NumGoroutine() > before {
+		runtime.Gosched()
+	}
 }
 
 // leaves ends a goroutine below two calls, the outer of them with a deferred one.
