@@ -6,7 +6,6 @@
 package instrument_test
 
 import (
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,19 +57,7 @@ func exact(t *testing.T, names []string, command target.Command) {
 		patterns = append(patterns, "*"+name) // an import path may stand before it
 	}
 	spans, summary, printed := trace(t, instrument.Config{Rules: plan.Rules{Patterns: patterns, Values: true}}, command)
-	var truth map[string]int64
-	if err := json.Unmarshal(printed, &truth); err != nil {
-		t.Fatalf("the target printed %q: %v", printed, err)
-	}
-	got := make(map[string]int64)
-	for _, s := range spans {
-		got[s.Function.Name]++
-	}
-	for _, name := range names {
-		if got[name] != truth[name] || got[name] == 0 {
-			t.Errorf("%s: %d spans, %d calls", name, got[name], truth[name])
-		}
-	}
+	compareCounts(t, names, spans, printed)
 	if summary.LostSpans() != 0 || summary.Open != 0 || summary.Lost.Unpaired != 0 {
 		t.Errorf("lost: %+v", summary)
 	}

@@ -1,7 +1,6 @@
 package instrument_test
 
 import (
-	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -44,19 +43,7 @@ func TestVersions(t *testing.T) {
 				return
 			}
 			t.Attr("spans", "calls")
-			var truth map[string]int64
-			if err := json.Unmarshal(printed, &truth); err != nil {
-				t.Fatalf("the target printed %q: %v", printed, err)
-			}
-			got := make(map[string]int64)
-			for _, s := range spans {
-				got[s.Function.Name]++
-			}
-			for _, name := range counted {
-				if got[name] != truth[name] {
-					t.Errorf("%s: %d spans, %d calls", name, got[name], truth[name])
-				}
-			}
+			compareCounts(t, counted, spans, printed)
 		})
 	}
 }
@@ -96,10 +83,7 @@ func TestEverything(t *testing.T) {
 					instrument.Config{Rules: plan.Rules{Patterns: []string{"*"}, Values: true}},
 					target.Command{Path: exe})
 				t.Logf("%d spans, %+v", len(spans), summary)
-				var truth map[string]int64
-				if err := json.Unmarshal(printed, &truth); err != nil {
-					t.Fatalf("the target printed %q: %v", printed, err)
-				}
+				truth := truthIn(t, printed)
 				got := make(map[string]int64)
 				for _, s := range spans {
 					got[s.Function.FullName]++

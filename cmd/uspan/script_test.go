@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +24,7 @@ import (
 	"github.com/uspan/uspan/instrument/gobin"
 	"github.com/uspan/uspan/internal/kerneltest"
 	"github.com/uspan/uspan/internal/otlptest"
+	"github.com/uspan/uspan/internal/realserver"
 	"github.com/uspan/uspan/internal/testprog"
 )
 
@@ -221,7 +221,7 @@ func printSpan(w io.Writer, name string, resource, attributes map[string]any) {
 type process struct {
 	cmd            *exec.Cmd
 	stdin          io.Closer
-	stdout, stderr buffer
+	stdout, stderr realserver.Buffer
 	wait           func() error
 }
 
@@ -255,21 +255,3 @@ func (p *process) await(ts *testscript.TestScript, text *regexp.Regexp) {
 }
 
 func (p *process) all() string { return p.stdout.String() + p.stderr.String() }
-
-// A buffer is filled and read at once.
-type buffer struct {
-	mu    sync.Mutex
-	bytes bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bytes.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bytes.String()
-}

@@ -51,7 +51,7 @@ func newTables(plans []*plan.Plan) *tables {
 		binaries:   len(plans),
 		chunkBytes: minChunk,
 		dynamics:   make(map[bpf.DynamicKey]bpf.Dynamic),
-		cookieBits: ^uint64(allCookieFlags),
+		cookieBits: ^allCookieFlags,
 	}
 	t.secrets = secretStates(plan.Secrets())
 	room := 0

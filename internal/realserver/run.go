@@ -16,7 +16,7 @@ const startTimeout = 30 * time.Second
 
 // A Server is a running one, that ends with its test. Where the test fails, its
 // log is in the test's.
-type Server struct{ log buffer }
+type Server struct{ log Buffer }
 
 // Log is what the server has written up to now.
 func (s *Server) Log() string { return s.log.String() }
@@ -76,19 +76,19 @@ func FreeAddresses(t testing.TB, n int) []string {
 	return addresses
 }
 
-// A buffer is filled and read at once.
-type buffer struct {
+// A Buffer is filled and read at once.
+type Buffer struct {
 	mu    sync.Mutex
 	bytes bytes.Buffer
 }
 
-func (b *buffer) Write(p []byte) (int, error) {
+func (b *Buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.bytes.Write(p)
 }
 
-func (b *buffer) String() string {
+func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.bytes.String()
