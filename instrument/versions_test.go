@@ -33,7 +33,7 @@ func TestVersions(t *testing.T) {
 			t.Attr("built", options.String()) // for the page that internal/support writes
 			spans, summary, printed := trace(t,
 				instrument.Config{Rules: plan.Rules{Patterns: counted, Values: true}},
-				target.Command{Path: exe})
+				target.Command{Path: exe, Args: []string{"-goroutines=100"}})
 			if summary.LostSpans() != 0 || summary.Open != 0 || summary.Lost.Unpaired != 0 || summary.Lost.ValuesFull != 0 {
 				t.Errorf("lost: %+v", summary)
 			}
