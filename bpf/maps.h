@@ -184,10 +184,13 @@ struct {
  * to: what its first calls belong to. */
 struct child {
 	struct context context;
-	__u64 parent; /* number of the goroutine that the statement ran on */
-	__u64 gopc;   /* return address of the statement */
+	__u64 parent;	 /* number of the goroutine that the statement ran on */
+	__u64 gopc;	 /* return address of the statement */
+	__u64 processor; /* the runtime's, whose number it is to have */
+	__u32 refills;	 /* the first one of a new stock */
 	__u32 ambiguous;
 	__u32 process; /* number of the process */
+	__u32 pad;
 };
 
 /* A goroutine by its number, or a `go` statement by its return address. */
@@ -208,6 +211,17 @@ struct {
 	__type(value, struct child);
 	__uint(max_entries, 1);
 } children SEC(".maps");
+
+/*
+ * child_key -> number of the last child, of a goroutine; before Go 1.21, which
+ * does not say which goroutine a child is of, of a statement.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, struct child_key);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+} last_children SEC(".maps");
 
 /*
  * child_key -> 1, for the `go` statements that have run with a probe: a

@@ -42,8 +42,11 @@ type uspanChild struct {
 	}
 	Parent    uint64
 	Gopc      uint64
+	Processor uint64
+	Refills   uint32
 	Ambiguous uint32
 	Process   uint32
+	Pad       uint32
 }
 
 type uspanChildKey struct {
@@ -396,6 +399,7 @@ const (
 	uspanMapFunctions        = "functions"
 	uspanMapGoSites          = "go_sites"
 	uspanMapGoroutines       = "goroutines"
+	uspanMapLastChildren     = "last_children"
 	uspanMapLost             = "lost"
 	uspanMapNoPrograms       = "no_programs"
 	uspanMapPanics           = "panics"
@@ -500,26 +504,27 @@ type uspanProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type uspanMapSpecs struct {
-	Binaries    *ebpf.MapSpec `ebpf:"binaries"`
-	Children    *ebpf.MapSpec `ebpf:"children"`
-	Dynamics    *ebpf.MapSpec `ebpf:"dynamics"`
-	EmptyPanic  *ebpf.MapSpec `ebpf:"empty_panic"`
-	EmptyValues *ebpf.MapSpec `ebpf:"empty_values"`
-	Events      *ebpf.MapSpec `ebpf:"events"`
-	Frames      *ebpf.MapSpec `ebpf:"frames"`
-	Functions   *ebpf.MapSpec `ebpf:"functions"`
-	GoSites     *ebpf.MapSpec `ebpf:"go_sites"`
-	Goroutines  *ebpf.MapSpec `ebpf:"goroutines"`
-	Lost        *ebpf.MapSpec `ebpf:"lost"`
-	NoPrograms  *ebpf.MapSpec `ebpf:"no_programs"`
-	Panics      *ebpf.MapSpec `ebpf:"panics"`
-	Processes   *ebpf.MapSpec `ebpf:"processes"`
-	RootCalls   *ebpf.MapSpec `ebpf:"root_calls"`
-	Secrets     *ebpf.MapSpec `ebpf:"secrets"`
-	Statements  *ebpf.MapSpec `ebpf:"statements"`
-	Steps       *ebpf.MapSpec `ebpf:"steps"`
-	Traces      *ebpf.MapSpec `ebpf:"traces"`
-	Values      *ebpf.MapSpec `ebpf:"values"`
+	Binaries     *ebpf.MapSpec `ebpf:"binaries"`
+	Children     *ebpf.MapSpec `ebpf:"children"`
+	Dynamics     *ebpf.MapSpec `ebpf:"dynamics"`
+	EmptyPanic   *ebpf.MapSpec `ebpf:"empty_panic"`
+	EmptyValues  *ebpf.MapSpec `ebpf:"empty_values"`
+	Events       *ebpf.MapSpec `ebpf:"events"`
+	Frames       *ebpf.MapSpec `ebpf:"frames"`
+	Functions    *ebpf.MapSpec `ebpf:"functions"`
+	GoSites      *ebpf.MapSpec `ebpf:"go_sites"`
+	Goroutines   *ebpf.MapSpec `ebpf:"goroutines"`
+	LastChildren *ebpf.MapSpec `ebpf:"last_children"`
+	Lost         *ebpf.MapSpec `ebpf:"lost"`
+	NoPrograms   *ebpf.MapSpec `ebpf:"no_programs"`
+	Panics       *ebpf.MapSpec `ebpf:"panics"`
+	Processes    *ebpf.MapSpec `ebpf:"processes"`
+	RootCalls    *ebpf.MapSpec `ebpf:"root_calls"`
+	Secrets      *ebpf.MapSpec `ebpf:"secrets"`
+	Statements   *ebpf.MapSpec `ebpf:"statements"`
+	Steps        *ebpf.MapSpec `ebpf:"steps"`
+	Traces       *ebpf.MapSpec `ebpf:"traces"`
+	Values       *ebpf.MapSpec `ebpf:"values"`
 }
 
 // uspanVariableSpecs contains global variables before they are loaded into the kernel.
@@ -580,26 +585,27 @@ func (o *uspanObjects) Close() error {
 //
 // It can be passed to loadUspanObjects or ebpf.CollectionSpec.LoadAndAssign.
 type uspanMaps struct {
-	Binaries    *ebpf.Map `ebpf:"binaries"`
-	Children    *ebpf.Map `ebpf:"children"`
-	Dynamics    *ebpf.Map `ebpf:"dynamics"`
-	EmptyPanic  *ebpf.Map `ebpf:"empty_panic"`
-	EmptyValues *ebpf.Map `ebpf:"empty_values"`
-	Events      *ebpf.Map `ebpf:"events"`
-	Frames      *ebpf.Map `ebpf:"frames"`
-	Functions   *ebpf.Map `ebpf:"functions"`
-	GoSites     *ebpf.Map `ebpf:"go_sites"`
-	Goroutines  *ebpf.Map `ebpf:"goroutines"`
-	Lost        *ebpf.Map `ebpf:"lost"`
-	NoPrograms  *ebpf.Map `ebpf:"no_programs"`
-	Panics      *ebpf.Map `ebpf:"panics"`
-	Processes   *ebpf.Map `ebpf:"processes"`
-	RootCalls   *ebpf.Map `ebpf:"root_calls"`
-	Secrets     *ebpf.Map `ebpf:"secrets"`
-	Statements  *ebpf.Map `ebpf:"statements"`
-	Steps       *ebpf.Map `ebpf:"steps"`
-	Traces      *ebpf.Map `ebpf:"traces"`
-	Values      *ebpf.Map `ebpf:"values"`
+	Binaries     *ebpf.Map `ebpf:"binaries"`
+	Children     *ebpf.Map `ebpf:"children"`
+	Dynamics     *ebpf.Map `ebpf:"dynamics"`
+	EmptyPanic   *ebpf.Map `ebpf:"empty_panic"`
+	EmptyValues  *ebpf.Map `ebpf:"empty_values"`
+	Events       *ebpf.Map `ebpf:"events"`
+	Frames       *ebpf.Map `ebpf:"frames"`
+	Functions    *ebpf.Map `ebpf:"functions"`
+	GoSites      *ebpf.Map `ebpf:"go_sites"`
+	Goroutines   *ebpf.Map `ebpf:"goroutines"`
+	LastChildren *ebpf.Map `ebpf:"last_children"`
+	Lost         *ebpf.Map `ebpf:"lost"`
+	NoPrograms   *ebpf.Map `ebpf:"no_programs"`
+	Panics       *ebpf.Map `ebpf:"panics"`
+	Processes    *ebpf.Map `ebpf:"processes"`
+	RootCalls    *ebpf.Map `ebpf:"root_calls"`
+	Secrets      *ebpf.Map `ebpf:"secrets"`
+	Statements   *ebpf.Map `ebpf:"statements"`
+	Steps        *ebpf.Map `ebpf:"steps"`
+	Traces       *ebpf.Map `ebpf:"traces"`
+	Values       *ebpf.Map `ebpf:"values"`
 }
 
 func (m *uspanMaps) Close() error {
@@ -614,6 +620,7 @@ func (m *uspanMaps) Close() error {
 		m.Functions,
 		m.GoSites,
 		m.Goroutines,
+		m.LastChildren,
 		m.Lost,
 		m.NoPrograms,
 		m.Panics,

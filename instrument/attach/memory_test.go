@@ -51,7 +51,8 @@ func kernelMemory(t *testing.T, s *Session) (sum uint64) {
 	for _, m := range []*ebpf.Map{
 		maps.Goroutines, maps.Frames, maps.Values, maps.EmptyValues, maps.Processes,
 		maps.Binaries, maps.Functions, maps.Steps, maps.Dynamics, maps.Secrets, maps.Events,
-		maps.Panics, maps.EmptyPanic, maps.Children, maps.Statements, maps.GoSites, maps.RootCalls, maps.Traces, maps.Lost,
+		maps.Panics, maps.EmptyPanic, maps.Children, maps.LastChildren, maps.Statements,
+		maps.GoSites, maps.RootCalls, maps.Traces, maps.Lost,
 	} {
 		info, err := m.Info()
 		if err != nil {

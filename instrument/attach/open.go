@@ -55,7 +55,7 @@ func (s *Session) Open(pid int) ([]bpf.Record, error) {
 // have the id next.
 func (s *Session) dropChildren(pid int) error {
 	var errs []error
-	for _, m := range []*ebpf.Map{s.objects.Children, s.objects.Statements} {
+	for _, m := range []*ebpf.Map{s.objects.Children, s.objects.LastChildren, s.objects.Statements} {
 		var key bpf.ChildKey
 		var keys []bpf.ChildKey
 		var value []byte
