@@ -81,7 +81,7 @@ func (i *image) build(rules plan.Rules) (err error) {
 			return err
 		}
 		left := slices.DeleteFunc(slices.Clone(rules.Patterns), func(p string) bool { return p == none.Pattern })
-		if !slices.ContainsFunc(left, func(p string) bool { return !strings.HasPrefix(p, "!") }) {
+		if len(left) == len(rules.Patterns) || !slices.ContainsFunc(left, func(p string) bool { return !strings.HasPrefix(p, "!") }) {
 			return err
 		}
 		i.missed = append(i.missed, none)
