@@ -80,6 +80,7 @@ const (
 	StepWhole = uint8(uspanStepFlagsSTEP_WHOLE)
 	StepEmpty = uint8(uspanStepFlagsSTEP_EMPTY)
 	StepKey   = uint8(uspanStepFlagsSTEP_KEY)
+	StepIndex = uint8(uspanStepFlagsSTEP_INDEX)
 
 	GuardNone    = uint8(uspanStepGuardGUARD_NONE)
 	GuardZero    = uint8(uspanStepGuardGUARD_ZERO)

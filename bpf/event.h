@@ -74,7 +74,7 @@ enum event_flags {
  */
 enum step_op {
 	STEP_RANGE = 1,	    /* `size` bytes at `offset`, into the current chunk */
-	STEP_POINTER = 2,   /* one element, which the word at `offset` points to */
+	STEP_POINTER = 2,   /* one element, which the word at `offset` leads to */
 	STEP_DATA = 3,	    /* elements; address at `offset`, number by `length` */
 	STEP_INTERFACE = 4, /* the words at `offset`; go on by the dynamic type */
 	STEP_ARRAY = 5,	    /* `limit` elements at `offset`: no chunk of their own */
@@ -84,6 +84,7 @@ enum step_flags {
 	STEP_WHOLE = 1, /* elements are read at once, not by ranges among their steps */
 	STEP_EMPTY = 2, /* an interface without methods: its first word is the type */
 	STEP_KEY = 4,	/* a string that says whether what GUARD_PUBLIC guards is read */
+	STEP_INDEX = 8, /* the word behind a pointer has to be above `limit` */
 };
 
 /* When a step is taken: what it needs to find at `guard` of the element. */
@@ -115,6 +116,7 @@ struct step {
 	__u32 first;  /* of the steps for each element of what is followed */
 	__u16 count;
 	__u16 guard; /* offset in the element */
+	__u32 skip;  /* STEP_POINTER: what is read lies that far behind the address, in bytes */
 };
 
 /* How the reading of a chunk went. */

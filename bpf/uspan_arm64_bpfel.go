@@ -333,6 +333,7 @@ type uspanStep struct {
 	First   uint32
 	Count   uint16
 	Guard   uint16
+	Skip    uint32
 }
 
 type uspanStepFlags uint32
@@ -341,6 +342,7 @@ const (
 	uspanStepFlagsSTEP_WHOLE uspanStepFlags = 1
 	uspanStepFlagsSTEP_EMPTY uspanStepFlags = 2
 	uspanStepFlagsSTEP_KEY   uspanStepFlags = 4
+	uspanStepFlagsSTEP_INDEX uspanStepFlags = 8
 )
 
 type uspanStepGuard uint32

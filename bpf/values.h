@@ -159,8 +159,21 @@ static __always_inline void follow_pointer(struct reading *reading, struct chunk
 		.whole = step->flags & STEP_WHOLE,
 	};
 
-	if (elements.address)
-		read_elements(reading, chunk, &elements, 0);
+	if (!elements.address)
+		return;
+	if (step->flags & STEP_INDEX) {
+		__u64 length = word_at(reading->values, at + WORD);
+
+		if (length <= step->limit)
+			return;
+		if (length > LENGTH_MAX) {
+			chunk->status = CHUNK_INVALID;
+			reading->used += sizeof(*chunk);
+			return;
+		}
+	}
+	elements.address += step->skip;
+	read_elements(reading, chunk, &elements, 0);
 }
 
 /* A key that was not read, or not to its end, cannot be called harmless. */

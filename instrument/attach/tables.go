@@ -191,12 +191,16 @@ func stepOf(s *plan.Step, first uint32) bpf.Step {
 		First:   first + s.Program.First,
 		Count:   s.Program.Count,
 		Guard:   uint16(s.GuardAt),
+		Skip:    s.Skip,
 	}
 	if s.Whole {
 		step.Flags |= bpf.StepWhole
 	}
 	if s.Empty {
 		step.Flags |= bpf.StepEmpty
+	}
+	if s.Element {
+		step.Flags |= bpf.StepIndex
 	}
 	if s.Key {
 		step.Flags |= bpf.StepKey

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime"
@@ -37,6 +38,9 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 		layouter:   newLayouter(&rules),
 		compiler:   newCompiler(),
 	}
+	if err := b.readExpressions(); err != nil {
+		return nil, err
+	}
 	b.placeAll()
 	if reading.Wait(); rtErr != nil {
 		return nil, fmt.Errorf("plan %s: %w", f.Path, rtErr)
@@ -47,6 +51,9 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 		return nil, err
 	}
 	b.finish()
+	if err := b.checkExpressions(); err != nil {
+		return nil, err
+	}
 	if err := b.roots(); err != nil {
 		return nil, err
 	}
@@ -58,16 +65,17 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 
 // A builder carries one Build from the selection to the plan.
 type builder struct {
-	file       *gobin.File
-	arch       *architecture
-	functions  []gobin.Function
-	sel        *selection
-	rules      Rules
-	plan       *Plan
-	placements map[int]*placement // by index of the function
-	layouter   *layouter
-	compiler   *compiler
-	twins      map[string]int // functions of a name; from the first wrapper on
+	file         *gobin.File
+	arch         *architecture
+	functions    []gobin.Function
+	sel          *selection
+	rules        Rules
+	plan         *Plan
+	placements   map[int]*placement // by index of the function
+	layouter     *layouter
+	compiler     *compiler
+	captureRules []*captureRule
+	twins        map[string]int // functions of a name; from the first wrapper on
 }
 
 // placeAll places the probes of all chosen functions.
@@ -219,8 +227,8 @@ func (b *builder) finish() {
 		}
 		out := Function{Function: fn, Entries: p.entries, Exits: p.exits, Adopts: fn.Symbol != "main.main"}
 		out.File, out.Line = b.file.Line(&fn)
-		if b.rules.Values && b.plan.Unvalued == "" {
-			b.values(&out)
+		if expressions := b.expressionsOf(&fn); b.rules.Values || len(expressions) > 0 {
+			b.values(&out, expressions)
 			b.restart(&out, p.restart)
 		}
 		b.plan.Functions = append(b.plan.Functions, out)
@@ -270,8 +278,17 @@ func (b *builder) converts(fn *gobin.Function) bool {
 	return b.twins[fn.Symbol] > 1
 }
 
-// values reads the signature of a function and compiles its captures.
-func (b *builder) values(out *Function) {
+// values reads the signature of a function and compiles its captures: what
+// expressions say, or else all of it.
+func (b *builder) values(out *Function, expressions []*ruled) {
+	defer func() {
+		if reason := cmp.Or(b.plan.Unvalued, out.Unvalued); reason != "" {
+			unvalued(expressions, &out.Function, reason)
+		}
+	}()
+	if b.plan.Unvalued != "" {
+		return
+	}
 	if out.Wrapper && b.converts(&out.Function) {
 		out.Unvalued = "a wrapper between calling conventions"
 		return
@@ -296,6 +313,10 @@ func (b *builder) values(out *Function) {
 		area = -1
 	}
 	out.Args, out.Results, out.Values = b.layouter.capture(b.arch, &out.Function, sig, area)
+	if out.Values && len(expressions) > 0 {
+		out.declared = [2][]Capture{out.Args.Captures, out.Results.Captures}
+		out.Args, out.Results = b.layouter.explicit(b.arch, &out.Function, sig, expressions)
+	}
 	if !out.Values {
 		out.Unvalued = "DWARF does not describe the whole signature (unnamed parameters, before Go 1.22)"
 		return

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"cmp"
 	"math/bits"
+	"slices"
 	"strconv"
 
 	"github.com/uspan/uspan/instrument/gobin"
@@ -61,6 +63,11 @@ func (l *layouter) part(params []gobin.Param, at []assignment, function string) 
 func (p *Part) place(at []assignment) {
 	start := int64(-1) // of the part of the stack
 	for i := range p.Captures {
+		if !at[i].registers && extent(p.Captures[i].Node) > 0 && (start < 0 || at[i].offset < start) {
+			start = at[i].offset &^ (wordSize - 1)
+		}
+	}
+	for i := range p.Captures {
 		node := p.Captures[i].Node
 		ranges := node.ranges()
 		switch {
@@ -73,9 +80,6 @@ func (p *Part) place(at []assignment) {
 				}
 			}
 		default:
-			if start < 0 {
-				start = at[i].offset
-			}
 			if at[i].offset+int64(ranges[len(ranges)-1].end)-start > chunkMax-registersMax*wordSize {
 				p.Captures[i].Node = none("it lies beyond the first arguments on the stack")
 			}
@@ -106,6 +110,12 @@ func (p *Part) compile(c *compiler) {
 	for i := range p.Captures {
 		if p.Captures[i].onStack {
 			p.Captures[i].Node.collect(p.Captures[i].Offset, &read, &never)
+		}
+	}
+	slices.SortFunc(read, func(a, b span) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end)) })
+	if p.Explicit { // what lies between was not asked for
+		for i := 1; i < len(read); i++ {
+			never = append(never, span{read[i-1].end, read[i].start})
 		}
 	}
 	for _, r := range merge(read, never) {

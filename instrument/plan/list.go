@@ -19,6 +19,9 @@ type Listing struct {
 	Unvalued string  `json:"unvalued,omitempty"`
 	Args     []Value `json:"args,omitempty"`
 	Results  []Value `json:"results,omitempty"`
+	// Captured are the expressions that are captured in place of Args and Results, by
+	// the names of their attributes (`arg.user`); Args and Results are the signature.
+	Captured []Value `json:"captured,omitempty"`
 	// Entries and Exits are the numbers of probes.
 	Entries int `json:"entries"`
 	Exits   int `json:"exits"`
@@ -31,6 +34,8 @@ type Listing struct {
 type Value struct {
 	Name string `json:"name"`
 	Type string `json:"type"`
+	// Expression is what of a parameter or a result is captured; empty for all.
+	Expression string `json:"expression,omitempty"`
 	// Missing is what cannot be captured of it, and why: all of it where the path
 	// is the name. Any of it may still be nil, or too long, at run time.
 	Missing []Missing `json:"missing,omitempty"`
@@ -50,8 +55,12 @@ func (p *Plan) List() []Listing {
 		f := &p.Functions[i]
 		l := Listing{
 			Name: f.Name, Symbol: f.Symbol, File: f.File, Line: f.Line, Unvalued: f.Unvalued,
-			Args: f.Args.list(), Results: f.Results.list(), Entries: len(f.Entries), Exits: len(f.Exits),
+			Args: valuesOf(f.Args.Captures), Results: valuesOf(f.Results.Captures), Entries: len(f.Entries), Exits: len(f.Exits),
 			Roots: f.roots(),
+		}
+		if f.Args.Explicit {
+			l.Args, l.Results = valuesOf(f.declared[0]), valuesOf(f.declared[1])
+			l.Captured = append(f.Args.explicit("arg."), f.Results.explicit("ret.")...)
 		}
 		if p.Unvalued != "" {
 			l.Unvalued = p.Unvalued
@@ -65,13 +74,25 @@ func (p *Plan) List() []Listing {
 	return list
 }
 
-func (p *Part) list() []Value {
-	values := make([]Value, len(p.Captures))
-	for i := range p.Captures {
-		c := &p.Captures[i]
-		values[i] = Value{Name: c.Name, Type: c.Type, Missing: c.Node.missing(c.Name, nil)}
+func valuesOf(captures []Capture) []Value {
+	values := make([]Value, len(captures))
+	for i := range captures {
+		c := &captures[i]
+		values[i] = Value{Name: c.Name, Type: c.Type, Expression: c.Expression, Missing: c.Node.missing(c.Name, nil)}
 	}
 	return values
+}
+
+// explicit are the expressions among the captures.
+func (p *Part) explicit(prefix string) []Value {
+	var captures []Capture
+	for _, c := range p.Captures {
+		if c.Expression != "" {
+			c.Name = prefix + c.Name
+			captures = append(captures, c)
+		}
+	}
+	return valuesOf(captures)
 }
 
 // missing adds what a node leaves out to a list.
@@ -88,7 +109,7 @@ func (n *Node) missing(path string, list []Missing) []Missing {
 		if n.Left > 0 {
 			list = append(list, Missing{path, fmt.Sprintf("%d more fields", n.Left)})
 		}
-	case Pointer:
+	case Pointer, Element:
 		return n.Elem.missing(path, list)
 	case Slice, Array:
 		return n.Elem.missing(path+"[]", list)
@@ -128,7 +149,16 @@ func (p *Plan) WriteList(w io.Writer) error {
 		if l.Roots != "" {
 			fmt.Fprintf(&b, "    %s\n", l.Roots)
 		}
+		for _, v := range l.Captured {
+			b.WriteString(strings.TrimRight(fmt.Sprintf("    %s = %s  %s", v.Name, v.Expression, v.Type), " ") + "\n")
+			for _, m := range v.Missing {
+				fmt.Fprintf(&b, "    %s: %s\n", m.Path, m.Reason)
+			}
+		}
 		for i, values := range [][]Value{l.Args, l.Results} {
+			if len(l.Captured) > 0 {
+				break // it is captured as the expressions say
+			}
 			for _, v := range values {
 				for _, m := range v.Missing {
 					fmt.Fprintf(&b, "    %s %s: %s\n", [2]string{"arg", "ret"}[i], m.Path, m.Reason)

@@ -107,6 +107,31 @@ func nearestPackages(path string, functions []gobin.Function) []string {
 	return best(found)
 }
 
+// nearestNames returns what of some names the writer of another one may have meant,
+// best first; where none is like it, the first of them.
+func nearestNames(want string, names []string) []string {
+	limit := max(1, len(want)/3)
+	want = strings.ToLower(want)
+	var found []candidate
+	for _, name := range names {
+		switch have := strings.ToLower(name); {
+		case name == "_":
+		case have == want:
+			found = append(found, candidate{name, 0})
+		case len(want) > 1 && (strings.HasPrefix(have, want) || strings.HasPrefix(want, have)):
+			found = append(found, candidate{name, 1})
+		default:
+			if d := levenshtein.ComputeDistance(want, have); d <= limit {
+				found = append(found, candidate{name, 1 + d})
+			}
+		}
+	}
+	if len(found) == 0 {
+		return names[:min(len(names), maxNear)]
+	}
+	return best(found)
+}
+
 // best returns the names of the best candidates, best first.
 func best(found []candidate) []string {
 	slices.SortFunc(found, func(a, b candidate) int {

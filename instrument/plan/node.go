@@ -13,7 +13,9 @@ const (
 	Float
 	Complex
 	Address   // a pointer that is not followed, shown in hexadecimal
-	Pointer   // to Elem
+	Pointer   // to Elem, Skip bytes behind the address
+	Element   // of a slice or a string: Elem is that with the index Count, Skip bytes behind the address
+	Len       // of a map or a channel: the word Skip bytes behind the address, 0 for nil
 	String    // Limit bytes
 	Bytes     // a slice of Limit bytes
 	Slice     // of Limit elements Elem
@@ -47,11 +49,13 @@ type Node struct {
 	// Fields are those of a Struct that are shown; Left says how many more it has.
 	Fields []Field
 	Left   int
-	// Elem is what a Pointer leads to, or an element of a Slice or an Array.
+	// Elem is what a Pointer or an Element leads to, or an element of a Slice or an Array.
 	Elem *Node
 	// Count is how many elements an Array has, Limit how many elements of a value
 	// are read at most.
 	Count, Limit uint32
+	// Skip is where what a Pointer, an Element or a Len leads to begins, in bytes.
+	Skip uint32
 	// Map is the layout of a Map.
 	Map *MapLayout
 	// Of tells apart what is read of the dynamic types of an interface, by how

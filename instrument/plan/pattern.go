@@ -42,7 +42,8 @@ func parsePattern(text string) (pattern, error) {
 }
 
 // Check says what is wrong with the patterns themselves; whether they match
-// anything, only an executable can tell. The error is a *PatternError.
+// anything, only an executable can tell. The error is a *PatternError, or an
+// *ExpressionError, where it is about one of them.
 func (r Rules) Check() error {
 	for _, text := range r.Patterns {
 		if _, err := parsePattern(text); err != nil {
@@ -51,6 +52,11 @@ func (r Rules) Check() error {
 	}
 	for _, text := range r.Roots {
 		if _, err := parseRoot(text); err != nil {
+			return err
+		}
+	}
+	for i := range r.Expressions {
+		if err := r.Expressions[i].check(); err != nil {
 			return err
 		}
 	}

@@ -13,8 +13,10 @@ type Rules struct {
 	// Roots are patterns of functions, among those that are traced, whose calls
 	// begin traces.
 	Roots []string
-	// Values says whether arguments and results are captured.
-	Values bool
+	// Values says whether arguments and results are captured, of functions that
+	// Expressions say nothing of. What several say of one function adds up.
+	Values      bool
+	Expressions []Expressions
 	// StringBytes bounds a captured string, in bytes (default 128); Items the
 	// elements of a slice or an array, or entries of a map (16); Depth the structs
 	// that are shown within each other (1).
@@ -79,6 +81,8 @@ type Function struct {
 	// why they do not although values were asked for.
 	Values   bool
 	Unvalued string
+
+	declared [2][]Capture // the whole signature, where Args and Results are Explicit
 }
 
 // Skipped is a function that was asked for and is not traced.
@@ -128,8 +132,10 @@ type Site struct {
 
 // A Part is what is read of a call at one moment: its arguments, or its results.
 type Part struct {
-	// Captures are in the order of the declaration.
+	// Captures are in the order of the declaration, or, where the rules have
+	// expressions for the function, Explicit, in the order of those.
 	Captures []Capture
+	Explicit bool
 	// The root chunk has the integer argument registers in the order of
 	// ABIInternal, of which those are read that Registers has a bit for, and behind
 	// the last a part of the stack. Size is that of the chunk in bytes; Stack is
@@ -142,12 +148,17 @@ type Part struct {
 	Program Program
 }
 
-// A Capture is one parameter or result.
+// A Capture is one parameter or result, or a part of one.
 type Capture struct {
-	// Name is the parameter's name, or its index ("0") where it has none.
+	// Name is the parameter's name, or its index ("0") where it has none, or that
+	// of the expression.
 	Name string
 	// Type is the Go type as written.
 	Type string
+	// Expression is what of a parameter or a result is captured; empty for all.
+	Expression string
+	// Status says that it is not shown, but tells whether the call has failed.
+	Status bool
 	// Node lies at Offset of the root chunk.
 	Node   *Node
 	Offset uint32

@@ -212,7 +212,14 @@ func printCaptures(b *strings.Builder, arch *architecture, args, results []Captu
 	list := func(what string, captures []Capture) {
 		for i := range captures {
 			c := &captures[i]
-			fmt.Fprintf(b, "  %-6s %-*s  %-*s  %s\n", what, name, c.Name, typ, c.Type, arch.read(c))
+			place := arch.read(c)
+			switch {
+			case c.Status:
+				place += ", for the status"
+			case c.Expression != "":
+				place += ", " + c.Expression
+			}
+			fmt.Fprintf(b, "  %-6s %-*s  %-*s  %s\n", what, name, c.Name, typ, c.Type, place)
 		}
 	}
 	list("arg", args)

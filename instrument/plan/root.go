@@ -30,15 +30,15 @@ func (b *builder) roots() error {
 			}
 		}
 		if !found {
-			return b.noRoot(&p)
+			return b.unmatched(&p, "of roots")
 		}
 	}
 	return nil
 }
 
-// noRoot says why a pattern of roots leads to nothing.
-func (b *builder) noRoot(p *pattern) error {
-	e := &PatternError{Pattern: p.text, Problem: "of roots matches no function that is traced"}
+// unmatched says why a pattern of something leads to nothing.
+func (b *builder) unmatched(p *pattern, of string) error {
+	e := &PatternError{Pattern: p.text, Problem: of + " matches no function that is traced"}
 	for i := range b.functions {
 		if fn := &b.functions[i]; p.match(fn) {
 			why := "choose it with -f, too"

@@ -14,11 +14,16 @@ type Step struct {
 	// Key says that the data is a key which may look like a secret, Public that
 	// the step is taken only where the last one does not.
 	Key, Public bool
-	Guard       Guard
-	Length      Length
+	// Element says that FollowPointer is for an element of index Limit, and taken only
+	// where the word behind the address, the number of elements, is above that.
+	Element bool
+	Guard   Guard
+	Length  Length
 	// Offset is in the element that the step is taken for, GuardAt as well.
 	Offset, GuardAt uint32
 	Size, Limit     uint32
+	// Skip is how far behind the address what FollowPointer reads begins.
+	Skip uint32
 	// Program is what is read of each element that the step leads to.
 	Program Program
 }
@@ -200,9 +205,17 @@ func (c *compiler) follow(n *Node, at uint32) []Step {
 		return []Step{{Op: FollowData, Offset: at, Size: n.Elem.Size, Limit: n.Limit, Whole: e.whole, Program: e.Program}}
 	case Pointer:
 		e := c.element(n.Elem)
-		return []Step{{Op: FollowPointer, Offset: at, Size: e.size, Whole: e.whole, Program: e.Program}}
+		return []Step{{Op: FollowPointer, Offset: at, Size: e.size, Whole: e.whole, Program: e.Program, Skip: n.Skip}}
 	case Interface, Error:
 		return []Step{{Op: FollowInterface, Offset: at, Empty: n.Empty, Limit: n.Of}}
+	case Element:
+		e := c.element(n.Elem)
+		return []Step{{
+			Op: FollowPointer, Offset: at, Size: e.size, Whole: e.whole, Program: e.Program,
+			Element: true, Limit: n.Count, Skip: n.Skip,
+		}}
+	case Len:
+		return []Step{{Op: FollowPointer, Offset: at, Size: wordSize, Whole: true, Skip: n.Skip}}
 	case Chan:
 		return []Step{{Op: FollowPointer, Offset: at, Size: chanSize, Whole: true}}
 	case Func:

@@ -42,11 +42,22 @@ func decode(s *Span, f *function, process *Process, record *bpf.Record) {
 	}
 	d = decoder{exe: f.exe, bias: process.Bias, chunks: record.Values[args:], missing: missing}
 	s.Results = d.part(&f.plan.Results)
+	s.status(&f.plan.Results)
 	s.note("ret.", s.Results)
-	if n := len(s.Results); n > 0 {
-		if e, ok := s.Results[n-1].Value.(*Error); ok && e != nil && !e.harmless() {
-			s.Error = e
-		}
+}
+
+// status is how the call has ended by its results: the last one, unless others
+// were asked for, is no error, or it is one that is shown for this alone.
+func (s *Span) status(p *plan.Part) {
+	n := len(s.Results)
+	if n == 0 || p.Explicit && !p.Captures[n-1].Status {
+		return
+	}
+	if e, ok := s.Results[n-1].Value.(*Error); ok && e != nil && !e.harmless() {
+		s.Error = e
+	}
+	if p.Explicit {
+		s.Results = s.Results[:n-1]
 	}
 }
 
@@ -207,7 +218,13 @@ func (d *decoder) value(n *plan.Node, memory []byte, from source) (value any, no
 			return "", ""
 		}
 	}
-	if first == 0 {
+	switch {
+	case n.Kind == plan.Element && second <= uint64(n.Count):
+		return nil, fmt.Sprintf("index %d of %d", n.Count, second)
+	case first != 0:
+	case n.Kind == plan.Len:
+		return int64(0), ""
+	default:
 		return nil, isNil
 	}
 	switch n.Kind {
@@ -229,16 +246,24 @@ func (d *decoder) value(n *plan.Node, memory []byte, from source) (value any, no
 		return d.mapping(n.Map, first, from)
 	}
 	size := uint64(n.Size)
-	if n.Kind == plan.Pointer {
+	switch n.Kind {
+	case plan.Pointer, plan.Element:
 		size = uint64(n.Elem.Size)
+	case plan.Len:
+		size = 8
 	}
-	memory, next, why := d.follow(first, size, from)
+	memory, next, why := d.follow(first+uint64(n.Skip), size, from)
 	if why != "" {
 		return nil, why
 	}
 	switch n.Kind {
-	case plan.Pointer:
+	case plan.Pointer, plan.Element:
 		return d.value(n.Elem, memory, next)
+	case plan.Len:
+		if len(memory) < 8 {
+			return nil, fault
+		}
+		return int64(word(memory, 0)), ""
 	case plan.Chan:
 		return Struct{{Name: "len", Value: int64(word(memory, 0))}, {Name: "cap", Value: int64(word(memory, 8))}}, ""
 	case plan.Func:
