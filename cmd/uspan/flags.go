@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ type flags struct {
 	roots        []string
 	traceSpans   int
 	outputs      []string
-	capture      string
+	capture      []string
 	depth        int
 	debugFile    string
 	duration     time.Duration
@@ -42,7 +43,8 @@ func (f *flags) add(set *pflag.FlagSet) {
 	set.StringArrayVar(&f.roots, "root", nil,
 		"calls of traced functions that match `PATTERN` begin traces, linked to their callers; repeatable")
 	set.IntVar(&f.traceSpans, "max-trace-spans", 10_000, "a trace with about `N` spans is followed by new, linked ones; 0: no bound")
-	set.StringVar(&f.capture, "capture", "auto", "capture arguments and results: `auto|none`")
+	addCapture(set, &f.capture, "capture arguments and results, `auto|none|EXPRESSIONS`: auto (default) or none, and repeatable "+
+		"'PATTERN: NAME=EXPR, …' for what is captured of functions instead, such as 'main.checkout: user=req.User.ID, n=len(items)'")
 	addReading(set, &f.depth, &f.debugFile)
 	set.DurationVar(&f.duration, "for", 0, "detach and flush after this `DURATION`")
 	set.StringArrayVar(&f.resource, "resource", nil, "resource attribute `KEY=VALUE` that wins over all others; repeatable")
@@ -53,6 +55,11 @@ func (f *flags) add(set *pflag.FlagSet) {
 	set.DurationVar(&f.flushTimeout, "flush-timeout", 5*time.Second, "how long the last flush may take")
 	set.BoolVarP(&f.verbose, "verbose", "v", false, "say more")
 	set.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but errors")
+}
+
+// addCapture adds --capture, which list has for expressions alone.
+func addCapture(set *pflag.FlagSet, capture *[]string, usage string) {
+	set.StringArrayVar(capture, "capture", nil, usage)
 }
 
 // addReading adds the flags of every command that reads types.
@@ -102,12 +109,8 @@ func (f *flags) config() (instrument.Config, error) {
 
 func (f *flags) rules() (plan.Rules, error) {
 	rules := plan.Rules{Patterns: f.functions, Roots: f.roots, Depth: f.depth, DebugFile: f.debugFile}
-	switch f.capture {
-	case "auto":
-		rules.Values = true
-	case "none":
-	default:
-		return rules, usageError{fmt.Errorf("--capture %q: auto or none is needed", f.capture)}
+	if err := captures(f.capture, &rules); err != nil {
+		return rules, err
 	}
 	if err := checkDepth(f.depth); err != nil {
 		return rules, err
@@ -116,6 +119,31 @@ func (f *flags) rules() (plan.Rules, error) {
 		return rules, usageError{err}
 	}
 	return rules, nil
+}
+
+// captures are what the flags --capture say.
+func captures(flags []string, rules *plan.Rules) error {
+	all := ""
+	for _, text := range flags {
+		switch text {
+		case "auto", "none":
+			if all != "" && all != text {
+				return usageError{errors.New("--capture auto and --capture none contradict each other")}
+			}
+			all = text
+			continue
+		}
+		if !strings.Contains(text, ":") {
+			return usageError{fmt.Errorf("--capture %q: auto or none is needed, or 'PATTERN: NAME=EXPR, …'", text)}
+		}
+		e, err := plan.ParseExpressions(text)
+		if err != nil {
+			return usageError{fmt.Errorf("--capture: %w", err)}
+		}
+		rules.Expressions = append(rules.Expressions, e)
+	}
+	rules.Values = all != "none"
+	return nil
 }
 
 // say is for messages that -q takes away.

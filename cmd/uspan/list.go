@@ -14,6 +14,7 @@ import (
 func newList() *cobra.Command {
 	rules := plan.Rules{Values: true, Look: true}
 	asJSON := false
+	var capture []string
 	command := &cobra.Command{
 		Use:   "list [flags] PID|EXECUTABLE [PATTERN...]",
 		Short: "Show functions, their signatures, and which values cannot be captured",
@@ -31,6 +32,9 @@ func newList() *cobra.Command {
 			if err := checkDepth(rules.Depth); err != nil {
 				return err
 			}
+			if err := captures(capture, &rules); err != nil {
+				return err
+			}
 			if err := rules.Check(); err != nil {
 				return usageError{err}
 			}
@@ -40,6 +44,7 @@ func newList() *cobra.Command {
 	set := command.Flags()
 	set.SortFlags = false
 	set.BoolVar(&asJSON, "json", false, "write JSON, an object a line for each function")
+	addCapture(set, &capture, "check `EXPRESSIONS`, 'PATTERN: NAME=EXPR, …', and show what they capture; repeatable")
 	addReading(set, &rules.Depth, &rules.DebugFile)
 	return command
 }
