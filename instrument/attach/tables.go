@@ -117,7 +117,7 @@ func (t *tables) roots(function *bpf.Function, f *plan.Function) {
 // of the plan.
 func goSite(p *plan.Plan, site *plan.GoSite, function int) bpf.GoSite {
 	compiled := bpf.GoSite{Function: uint32(function), Length: uint32(len(site.Bytes))}
-	if goidgen := p.Runtime.Creation.Goidgen; goidgen != 0 {
+	if goidgen := p.Runtime.Goidgen; goidgen != 0 {
 		compiled.Goidgen = int64(goidgen - site.Addr)
 	}
 	return compiled
@@ -357,13 +357,13 @@ func binaryOf(p *plan.Plan, every bool) bpf.Binary {
 		GoidOffset:    uint32(p.Runtime.Offsets.Goid),
 		TlsOffset:     int32(p.Runtime.TLSOffset),
 		PanicOffset:   uint32(p.Runtime.Offsets.Panic),
-		PanicSpOffset: uint32(p.Runtime.Unwinding.PanicSP),
-		SigcodeOffset: uint32(p.Runtime.Unwinding.Sigcode0),
+		PanicSpOffset: uint32(p.Runtime.Offsets.PanicSP),
+		SigcodeOffset: uint32(p.Runtime.Offsets.Sigcode0),
 	}
 	if len(p.GoSites) > 0 {
 		binary.ThreadOffset = uint32(p.Runtime.Offsets.M)
-		binary.ProcessorOffset = uint32(p.Runtime.Creation.P)
-		binary.GoidcacheOffset = uint32(p.Runtime.Creation.GoidCache)
+		binary.ProcessorOffset = uint32(p.Runtime.Offsets.P)
+		binary.GoidcacheOffset = uint32(p.Runtime.Offsets.GoidCache)
 		binary.GopcOffset = uint32(p.Runtime.Offsets.Gopc)
 		binary.ParentGoidOffset = uint32(p.Runtime.Offsets.ParentGoid)
 	}

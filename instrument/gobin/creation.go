@@ -6,53 +6,16 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// Creation is where the runtime keeps what a `go` statement does: offsets in bytes
-// (src/runtime/runtime2.go), and the address of a variable. The zero value says
-// that it is not known for this release.
-type Creation struct {
-	// P is the offset of runtime.m.p, the processor of a thread.
-	P uint64
-	// GoidCache is the offset of runtime.p.goidcache, the number that the next
-	// goroutine will have, and GoidCacheEnd that of goidcacheend, which it has not.
-	GoidCache, GoidCacheEnd uint64
-	// Goidgen is the link time address of runtime.sched.goidgen, the last number
-	// that was handed out to a processor; 0 where it is not known.
-	Goidgen uint64
-}
-
-// Known says whether a `go` statement can be followed to its goroutine.
-func (c Creation) Known() bool { return c.GoidCache != 0 }
-
-// creationOf is a table over the minor versions of Go.
-func creationOf(minor int) Creation {
-	if _, known := offsetsTable[minor]; !known {
-		return Creation{}
-	}
-	c := Creation{P: 208}
-	if minor == 25 {
-		c.P = 200
-	}
-	c.GoidCache = 384
-	if minor >= 23 && minor <= 25 {
-		c.GoidCache = 376
-	}
-	c.GoidCacheEnd = c.GoidCache + 8
-	return c
-}
-
-// creation reads what is known of `go` statements in the file.
-func (f *File) creation() Creation {
-	c := creationOf(f.minor)
-	if !c.Known() {
-		return c
-	}
+// goidgen is the link time address of runtime.sched.goidgen, the last number that
+// was handed out to a processor for its goroutines; 0 where it is not known.
+func (f *File) goidgen() (addr uint64) {
 	if f.Arch == AMD64 {
-		c.Goidgen = f.goidgenFromCode()
+		addr = f.goidgenFromCode()
 	}
-	if c.Goidgen == 0 {
-		c.Goidgen = f.goidgenFromSymbols()
+	if addr == 0 {
+		addr = f.goidgenFromSymbols()
 	}
-	return c
+	return addr
 }
 
 // goidgenFromCode finds the variable in runtime.newproc1, which adds 16 to it at

@@ -154,9 +154,9 @@ type Runtime struct {
 	// TLSOffset is where g lies on amd64, relative to the thread pointer (FS
 	// base). On arm64 it is 0: all Go code, also assembly, has g in R28.
 	TLSOffset int64
-	// Unwinding is what panics do to stacks, Creation what `go` statements do.
-	Unwinding Unwinding
-	Creation  Creation
+	// Goidgen is the link time address of runtime.sched.goidgen, the last number of a
+	// goroutine that was handed out to a processor; 0 where it is not known.
+	Goidgen uint64
 }
 
 // A Signature is a function's parameters and results in the order of the

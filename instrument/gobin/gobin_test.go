@@ -192,7 +192,7 @@ func TestStrippedReadsTheSame(t *testing.T) {
 					t.Errorf("sources %q, %q", with.Source, without.Source)
 				}
 				if g.Arch == ARM64 { // its place is known by the symbol alone
-					with.Creation.Goidgen = without.Creation.Goidgen
+					with.Goidgen = without.Goidgen
 				}
 				if with.Source = without.Source; with != without {
 					t.Errorf("runtime %+v, stripped %+v", with, without)

@@ -15,8 +15,26 @@ type Offsets struct {
 	// number of the goroutine that made it (from Go 1.21 on), the return address
 	// of the `go` statement, and the entry of its first function.
 	Goid, M, Panic, ParentGoid, Gopc, Startpc uint64
-	// Curg, a field of runtime.m, is the goroutine that a thread runs.
-	Curg uint64
+	// Fields of runtime.m: the goroutine that a thread runs, and its processor.
+	Curg, P uint64
+	// GoidCache, a field of runtime.p, is the number that the next goroutine will
+	// have. The field behind it is goidcacheend, which no goroutine will have.
+	GoidCache uint64
+	// PanicSP, a field of runtime._panic, is from Go 1.22 on the stack pointer of
+	// the frame whose deferred functions a panic calls, which is where it goes on
+	// when it is recovered.
+	PanicSP uint64
+	// Sigcode0, a field of runtime.g, is where before Go 1.22 that stack pointer is
+	// handed to runtime.recovery.
+	Sigcode0 uint64
+}
+
+// Panics says whether the stack pointer can be found that a panic returns to.
+func (o Offsets) Panics() bool { return o.Panic != 0 && o.PanicSP != 0 || o.Sigcode0 != 0 }
+
+// GoStatements says whether a `go` statement can be followed to its goroutine.
+func (o Offsets) GoStatements() bool {
+	return o.M != 0 && o.P != 0 && o.GoidCache != 0 && o.Gopc != 0
 }
 
 // A field is one of Offsets by the name that the runtime has for it.
@@ -35,6 +53,10 @@ func (o *Offsets) fields() []field {
 		{"g", "gopc", &o.Gopc},
 		{"g", "startpc", &o.Startpc},
 		{"m", "curg", &o.Curg},
+		{"m", "p", &o.P},
+		{"p", "goidcache", &o.GoidCache},
+		{"_panic", "sp", &o.PanicSP},
+		{"g", "sigcode0", &o.Sigcode0},
 	}
 }
 
@@ -64,8 +86,8 @@ const (
 )
 
 // readOffsets asks the sources one after the other. What the code tells has to
-// agree with the table where both know, and what none of them tells is an error
-// rather than a guess.
+// agree with the table where both know, which adds what the code does not tell.
+// Where none of them knows Goid that is an error, rather than a guess.
 func (f *File) readOffsets() (Offsets, Source, error) {
 	described, err := f.offsetsFromDWARF()
 	if err == nil {
@@ -78,6 +100,7 @@ func (f *File) readOffsets() (Offsets, Source, error) {
 		return Offsets{}, "", fmt.Errorf("the code of its runtime says %s, other programs of %s have %s: "+
 			"build it with DWARF (without -ldflags=-s, -w and strip)", read, f.GoVersion, listed)
 	case unread == nil:
+		read.add(listed)
 		return read, FromCode, nil
 	case tabled:
 		return listed, FromTable, nil
@@ -95,6 +118,16 @@ func (o Offsets) agrees(other Offsets) bool {
 		}
 	}
 	return true
+}
+
+// add fills in what only other knows.
+func (o *Offsets) add(other Offsets) {
+	theirs := other.fields()
+	for i, f := range o.fields() {
+		if *f.offset == 0 {
+			*f.offset = *theirs[i].offset
+		}
+	}
 }
 
 // plausible says whether every offset that is known is that of an aligned word

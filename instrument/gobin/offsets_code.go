@@ -3,6 +3,7 @@ package gobin
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/arch/x86/x86asm"
 )
@@ -16,7 +17,10 @@ import (
 //	systemstack             g.m, m.gsignal, m.g0, m.curg, in assembly
 //	recovery(gp)            gp._panic and what it points to (from Go 1.22 on)
 //	gorecover               getg()._panic and what it points to
-//	newproc1                stores gopc, startpc, goid and parentGoid
+//	newproc1                stores gopc, startpc, goid and parentGoid, and compares
+//	                        p.goidcache with p.goidcacheend
+//	releasep                g.m, m.p; from Go 1.22 on it is releasepNoTrace that does
+//	(*_panic).nextDefer     compares _panic.sp with g._defer.sp (from Go 1.22 on)
 //
 // What does not look exactly like that is not known.
 
@@ -54,10 +58,31 @@ func (f *File) offsetsFromCode() (Offsets, error) {
 	if code, err := f.instructions("runtime.gorecover"); err == nil && !readRecover(&o, code) {
 		return Offsets{}, fmt.Errorf("runtime.gorecover %w", errOtherCode)
 	}
+	f.readDetails(&o)
 	if !o.plausible() {
 		return Offsets{}, fmt.Errorf("its runtime's fields are where none can be: %s", o)
 	}
 	return o, nil
+}
+
+// readDetails takes what panics and `go` statements need and nothing else: what
+// looks different is left to the table, or unknown.
+func (f *File) readDetails(o *Offsets) {
+	code, err := f.instructions("runtime.releasepNoTrace")
+	if err != nil {
+		code, err = f.instructions("runtime.releasep")
+	}
+	if err == nil {
+		o.P = readProcessor(o, code)
+	}
+	if code, err = f.instructions("runtime.newproc1"); err == nil {
+		o.GoidCache = readStock(code)
+	}
+	if code, err = f.instructions("runtime.(*_panic).nextDefer"); err == nil {
+		o.PanicSP = readPanicSP(o, code)
+	} else if code, err = f.instructions("runtime.recovery"); err == nil {
+		o.Sigcode0 = readSigcode(code)
+	}
 }
 
 // instructions decodes all of the code of the one function of that name.
@@ -189,6 +214,106 @@ func readRecover(o *Offsets, code []x86asm.Inst) bool {
 	}
 	o.Panic = uses[0].offset
 	return true
+}
+
+// readProcessor takes p from releasep, which refuses to give up what is nil:
+//
+//	MOVQ m(R14), CX; MOVQ p(CX), AX; TESTQ AX, AX; JEQ
+func readProcessor(o *Offsets, code []x86asm.Inst) uint64 {
+	code = withoutNops(code)
+	uses := usesOf(code, x86asm.R14)
+	if len(uses) == 0 || !uses[0].loads() || uses[0].offset != o.M || len(code) < uses[0].at+4 {
+		return 0
+	}
+	next := code[uses[0].at+1:]
+	p, ok := memory(next[0].Args[1])
+	if next[0].Op != x86asm.MOV || !ok || p.Base != uses[0].into || p.Disp <= 0 ||
+		!isNil(next[1:], next[0].Args[0]) {
+		return 0
+	}
+	return uint64(p.Disp)
+}
+
+// isNil recognises TESTQ R, R; JEQ.
+func isNil(code []x86asm.Inst, register x86asm.Arg) bool {
+	return code[0].Op == x86asm.TEST && code[0].Args[0] == register && code[0].Args[1] == register && code[1].Op == x86asm.JE
+}
+
+// readStock takes goidcache from newproc1, which compares it with goidcacheend,
+// the word behind it, and writes both where they are the same:
+//
+//	MOVQ goidcache(R8), R10; CMPQ goidcacheend(R8), R10; JNE
+func readStock(code []x86asm.Inst) (stock uint64) {
+	code = withoutNops(code)
+	stores := make(map[uint64]int)
+	for i, inst := range code {
+		if m, ok := memory(inst.Args[0]); ok && inst.Op == x86asm.MOV && inst.DataSize == 64 && m.Disp > 0 {
+			stores[uint64(m.Disp)]++
+		}
+		first, ok := memory(inst.Args[1])
+		if !ok || inst.Op != x86asm.MOV || inst.DataSize != 64 || len(code) < i+3 || code[i+2].Op != x86asm.JNE {
+			continue
+		}
+		second, ok := memory(code[i+1].Args[0])
+		if !ok || code[i+1].Op != x86asm.CMP || code[i+1].Args[1] != inst.Args[0] || second.Base != first.Base || second.Disp != first.Disp+8 {
+			continue
+		}
+		if stock != 0 || first.Disp <= 0 {
+			return 0
+		}
+		stock = uint64(first.Disp)
+	}
+	if stores[stock] == 0 || stores[stock+8] == 0 {
+		return 0
+	}
+	return stock
+}
+
+// readPanicSP takes sp from nextDefer, which looks whether the goroutine's first
+// deferred function is of the frame that the panic has come to:
+//
+//	MOVQ g._defer, CX; TESTQ CX, CX; JEQ; MOVQ sp(AX), BX; CMPQ 8(CX), BX; JNE
+func readPanicSP(o *Offsets, code []x86asm.Inst) (sp uint64) {
+	code = withoutNops(code)
+	for i := 0; i+6 <= len(code); i++ {
+		deferred, ok1 := memory(code[i].Args[1])
+		panicked, ok2 := memory(code[i+3].Args[1])
+		sameFrame, ok3 := memory(code[i+4].Args[0])
+		if !ok1 || code[i].Op != x86asm.MOV || uint64(deferred.Disp) != o.Panic+8 || !isNil(code[i+1:], code[i].Args[0]) ||
+			!ok2 || code[i+3].Op != x86asm.MOV || panicked.Disp <= 0 ||
+			!ok3 || code[i+4].Op != x86asm.CMP || x86asm.Arg(sameFrame.Base) != code[i].Args[0] ||
+			code[i+4].Args[1] != code[i+3].Args[0] || code[i+5].Op != x86asm.JNE {
+			continue
+		}
+		if sp != 0 {
+			return 0
+		}
+		sp = uint64(panicked.Disp)
+	}
+	return sp
+}
+
+// readSigcode takes sigcode0 from recovery, which before Go 1.22 begins with it: if
+// it is not nil, it has to be within the stack.
+func readSigcode(code []x86asm.Inst) uint64 {
+	code = withoutNops(code)
+	uses := usesOf(code, x86asm.RAX)
+	if len(uses) < 2 || !uses[0].loads() || len(code) < uses[0].at+4 {
+		return 0
+	}
+	next := code[uses[0].at+1:]
+	if uses[1].loads() && uses[1].at == uses[0].at+1 && uses[1].offset == uses[0].offset+8 {
+		next = next[1:] // sigcode1
+	}
+	if !isNil(next, x86asm.Arg(uses[0].into)) {
+		return 0
+	}
+	return uses[0].offset
+}
+
+// withoutNops leaves out what fills gaps.
+func withoutNops(code []x86asm.Inst) []x86asm.Inst {
+	return slices.DeleteFunc(slices.Clone(code), func(inst x86asm.Inst) bool { return inst.Op == x86asm.NOP })
 }
 
 // follows says whether a register that has just been loaded is used as an

@@ -6,8 +6,9 @@ import (
 	"fmt"
 )
 
-// offsetsFromDWARF finds runtime.g and runtime.m in the DWARF of the file:
-// runtime.casgstatus has a parameter of type *g, and g has a field of type *m.
+// offsetsFromDWARF finds the structs in the DWARF of the file: runtime.casgstatus
+// has a parameter of type *g, and g has fields of type *m and *_panic;
+// runtime.handoffp has one of type *p.
 func (f *File) offsetsFromDWARF() (Offsets, error) {
 	d, err := f.dwarf()
 	if err != nil {
@@ -15,28 +16,28 @@ func (f *File) offsetsFromDWARF() (Offsets, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i := range f.funcs {
-		if f.funcs[i].Symbol == "runtime.casgstatus" {
-			return d.offsets(f.funcs[i].Entry)
-		}
-	}
-	return Offsets{}, errors.New("no function runtime.casgstatus")
-}
-
-func (d *debugInfo) offsets(casgstatus uint64) (Offsets, error) {
-	params, _, err := d.parameters(casgstatus)
-	if err != nil {
-		return Offsets{}, err
-	}
-	if len(params) == 0 {
-		return Offsets{}, errors.New("runtime.casgstatus has no parameter in DWARF")
-	}
 	records := make(map[string]map[string]member)
-	if records["g"], err = d.members(params[0].typ); err != nil {
+	if records["g"], err = f.membersOfParameter(d, "runtime.casgstatus"); err != nil {
 		return Offsets{}, fmt.Errorf("runtime.g: %w", err)
 	}
 	if records["m"], err = d.members(records["g"]["m"].typ); err != nil {
 		return Offsets{}, fmt.Errorf("runtime.m: %w", err)
+	}
+	if records["_panic"], err = d.members(records["g"]["_panic"].typ); err != nil {
+		return Offsets{}, fmt.Errorf("runtime._panic: %w", err)
+	}
+	if records["p"], err = f.membersOfParameter(d, "runtime.handoffp"); err != nil {
+		return Offsets{}, fmt.Errorf("runtime.p: %w", err)
+	}
+	// Before Go 1.22 _panic.sp was for runtime.Goexit only, and there was no startSP;
+	// since then nothing has been handed over in sigcode0.
+	if _, ok := records["_panic"]["startSP"]; ok {
+		delete(records["g"], "sigcode0")
+	} else {
+		delete(records["_panic"], "sp")
+	}
+	if records["p"]["goidcacheend"].offset != records["p"]["goidcache"].offset+8 {
+		delete(records["p"], "goidcache")
 	}
 	var o Offsets
 	for _, f := range o.fields() {
@@ -46,6 +47,25 @@ func (d *debugInfo) offsets(casgstatus uint64) (Offsets, error) {
 		return Offsets{}, errors.New("DWARF does not describe runtime.g")
 	}
 	return o, nil
+}
+
+// membersOfParameter reads the fields of the struct that the first parameter of a
+// function points to. The caller holds d.mu.
+func (f *File) membersOfParameter(d *debugInfo, symbol string) (map[string]member, error) {
+	for i := range f.funcs {
+		if f.funcs[i].Symbol != symbol {
+			continue
+		}
+		params, _, err := d.parameters(f.funcs[i].Entry)
+		if err != nil {
+			return nil, err
+		}
+		if len(params) == 0 {
+			return nil, fmt.Errorf("%s has no parameter in DWARF", symbol)
+		}
+		return d.members(params[0].typ)
+	}
+	return nil, fmt.Errorf("no function %s", symbol)
 }
 
 // A member is a field of a struct in DWARF.

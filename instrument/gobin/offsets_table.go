@@ -4,14 +4,14 @@ package gobin
 
 // offsetsTable has the offsets of every minor version of Go that is supported.
 var offsetsTable = map[int]Offsets{
-	18: {Goid: 152, M: 48, Panic: 32, ParentGoid: 0, Gopc: 296, Startpc: 312, Curg: 192},
-	19: {Goid: 152, M: 48, Panic: 32, ParentGoid: 0, Gopc: 296, Startpc: 312, Curg: 192},
-	20: {Goid: 152, M: 48, Panic: 32, ParentGoid: 0, Gopc: 296, Startpc: 312, Curg: 192},
-	21: {Goid: 152, M: 48, Panic: 32, ParentGoid: 272, Gopc: 280, Startpc: 296, Curg: 192},
-	22: {Goid: 152, M: 48, Panic: 32, ParentGoid: 272, Gopc: 280, Startpc: 296, Curg: 192},
-	23: {Goid: 160, M: 48, Panic: 32, ParentGoid: 280, Gopc: 288, Startpc: 304, Curg: 192},
-	24: {Goid: 160, M: 48, Panic: 32, ParentGoid: 280, Gopc: 288, Startpc: 304, Curg: 192},
-	25: {Goid: 152, M: 48, Panic: 32, ParentGoid: 272, Gopc: 280, Startpc: 296, Curg: 184},
-	26: {Goid: 152, M: 48, Panic: 32, ParentGoid: 280, Gopc: 288, Startpc: 304, Curg: 184},
-	27: {Goid: 152, M: 48, Panic: 32, ParentGoid: 280, Gopc: 288, Startpc: 304, Curg: 184},
+	18: {Goid: 152, M: 48, Panic: 32, ParentGoid: 0, Gopc: 296, Startpc: 312, Curg: 192, P: 208, GoidCache: 384, PanicSP: 0, Sigcode0: 272},
+	19: {Goid: 152, M: 48, Panic: 32, ParentGoid: 0, Gopc: 296, Startpc: 312, Curg: 192, P: 208, GoidCache: 384, PanicSP: 0, Sigcode0: 272},
+	20: {Goid: 152, M: 48, Panic: 32, ParentGoid: 0, Gopc: 296, Startpc: 312, Curg: 192, P: 208, GoidCache: 384, PanicSP: 0, Sigcode0: 272},
+	21: {Goid: 152, M: 48, Panic: 32, ParentGoid: 272, Gopc: 280, Startpc: 296, Curg: 192, P: 208, GoidCache: 384, PanicSP: 0, Sigcode0: 248},
+	22: {Goid: 152, M: 48, Panic: 32, ParentGoid: 272, Gopc: 280, Startpc: 296, Curg: 192, P: 208, GoidCache: 384, PanicSP: 48, Sigcode0: 0},
+	23: {Goid: 160, M: 48, Panic: 32, ParentGoid: 280, Gopc: 288, Startpc: 304, Curg: 192, P: 208, GoidCache: 376, PanicSP: 48, Sigcode0: 0},
+	24: {Goid: 160, M: 48, Panic: 32, ParentGoid: 280, Gopc: 288, Startpc: 304, Curg: 192, P: 208, GoidCache: 376, PanicSP: 48, Sigcode0: 0},
+	25: {Goid: 152, M: 48, Panic: 32, ParentGoid: 272, Gopc: 280, Startpc: 296, Curg: 184, P: 200, GoidCache: 376, PanicSP: 48, Sigcode0: 0},
+	26: {Goid: 152, M: 48, Panic: 32, ParentGoid: 280, Gopc: 288, Startpc: 304, Curg: 184, P: 208, GoidCache: 384, PanicSP: 40, Sigcode0: 0},
+	27: {Goid: 152, M: 48, Panic: 32, ParentGoid: 280, Gopc: 288, Startpc: 304, Curg: 184, P: 208, GoidCache: 384, PanicSP: 48, Sigcode0: 0},
 }

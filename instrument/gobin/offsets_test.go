@@ -22,7 +22,8 @@ func TestThreeWaysAgree(t *testing.T) {
 			t.Errorf("code %v, %v\ntable %v", code, err, table)
 		}
 		if table.Goid == 0 || table.M == 0 || table.Panic == 0 || table.Gopc == 0 || table.Startpc == 0 || table.Curg == 0 ||
-			(table.ParentGoid != 0) != (f.minor >= 21) {
+			(table.ParentGoid != 0) != (f.minor >= 21) || (table.PanicSP != 0) != (f.minor >= 22) || (table.Sigcode0 != 0) != (f.minor < 22) ||
+			!table.Panics() || !table.GoStatements() {
 			t.Errorf("%v is not all there is", table)
 		}
 		if !f.HasDWARF() {
@@ -32,6 +33,54 @@ func TestThreeWaysAgree(t *testing.T) {
 			t.Errorf("DWARF %v, %v\ntable %v", described, err, table)
 		}
 	})
+}
+
+// What a panic or a `go` statement needs and nothing else is unknown where the code
+// of an unknown release is not as it always was; the rest is known all the same.
+func TestOffsetsOfDetails(t *testing.T) {
+	disp := func(n uint64) []byte { return binary.LittleEndian.AppendUint32(nil, uint32(n)) }
+	known := offsetsTable[26]
+	const (
+		jne, je = 0x75, 0x74
+		jneFar  = 0x85
+	)
+	// CMPQ 8(CX or DX), BX; JNE
+	sameFrame := []byte{0x48, 0x39, 0x5a, 0x08, jne}
+	// TESTQ BX, BX; JEQ rel32
+	noProcessor := []byte{0x48, 0x85, 0xdb, 0x0f, 0x84}
+	// CMPQ goidcacheend(R8), R10; JNE
+	noStock := append([]byte{0x4d, 0x39, 0x90}, disp(known.GoidCache+8)...)
+	for _, test := range []struct {
+		name     string
+		change   func(*File, []byte)
+		panics   bool
+		creation bool
+	}{
+		{"nothing", nil, true, true},
+		{"another comparison of frames", replace(t, "runtime.(*_panic).nextDefer", sameFrame, []byte{0x48, 0x39, 0x5a, 0x08, je}), false, true},
+		{"another field of a deferred function", replace(t, "runtime.(*_panic).nextDefer", sameFrame, []byte{0x48, 0x39, 0x5a, 0x08, 0x90}), false, true},
+		{"a processor that may be nil", replace(t, "runtime.releasepNoTrace", noProcessor, []byte{0x48, 0x85, 0xdb, 0x0f, jneFar}), true, false},
+		{"a stock that ends elsewhere", replace(t, "runtime.newproc1", noStock, append([]byte{0x4d, 0x39, 0x90}, disp(known.GoidCache+16)...)), true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := bareFile(t, test.change)
+			tabled, source, err := f.readOffsets()
+			if err != nil || source != FromCode || tabled != known {
+				t.Errorf("of a known release %v from %s, %v", tabled, source, err)
+			}
+			f.GoVersion, f.minor = "go1.99.1", 99
+			got, source, err := f.readOffsets()
+			if err != nil || source != FromCode {
+				t.Fatalf("%v from %s, %v", got, source, err)
+			}
+			if got.Panics() != test.panics || got.GoStatements() != test.creation {
+				t.Errorf("panics %t, `go` statements %t", got.Panics(), got.GoStatements())
+			}
+			if got.add(known); got != known {
+				t.Errorf("%v, want %v", got, known)
+			}
+		})
+	}
 }
 
 // An experiment may change the runtime's structs: the table is not asked.

@@ -40,7 +40,7 @@ const (
 // that these statements begin goroutines with. The runtime's own are left alone,
 // and so is all that must carry no probe.
 func (b *builder) goStatements() {
-	if o := b.plan.Runtime.Offsets; !b.plan.Runtime.Creation.Known() || o.M == 0 || o.Gopc == 0 {
+	if !b.plan.Runtime.Offsets.GoStatements() {
 		b.plan.Rootless = fmt.Sprintf("how goroutines get their numbers is not known for %s", b.file.GoVersion)
 		return
 	}

@@ -54,7 +54,7 @@ type RuntimeSite struct {
 // of them or none, since each alone would only see half of it. What is missing
 // is said in Plan.Unwatched; the depth of calls ends them all the same, later.
 func (b *builder) unwinding() {
-	if !b.plan.Runtime.Unwinding.Known() {
+	if !b.plan.Runtime.Offsets.Panics() {
 		b.plan.Unwatched = fmt.Sprintf("where a panic returns to is not known for %s", b.file.GoVersion)
 		return
 	}

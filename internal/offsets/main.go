@@ -75,8 +75,8 @@ var offsetsTable = map[int]Offsets{
 			return fmt.Errorf("%v differ: %v, %v: the table has to have more than the minor version", releases[minor], read[0], read[1])
 		}
 		o := read[0]
-		fmt.Fprintf(&table, "%d: {Goid: %d, M: %d, Panic: %d, ParentGoid: %d, Gopc: %d, Startpc: %d, Curg: %d},\n",
-			minor, o.Goid, o.M, o.Panic, o.ParentGoid, o.Gopc, o.Startpc, o.Curg)
+		fmt.Fprintf(&table, "%d: {Goid: %d, M: %d, Panic: %d, ParentGoid: %d, Gopc: %d, Startpc: %d, Curg: %d, P: %d, GoidCache: %d, PanicSP: %d, Sigcode0: %d},\n",
+			minor, o.Goid, o.M, o.Panic, o.ParentGoid, o.Gopc, o.Startpc, o.Curg, o.P, o.GoidCache, o.PanicSP, o.Sigcode0)
 	}
 	table.WriteString("}\n")
 	source, err := format.Source(table.Bytes())
