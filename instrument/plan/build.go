@@ -215,6 +215,7 @@ func (b *builder) check() error {
 
 // finish writes the plan in the order of the functions' entries.
 func (b *builder) finish() {
+	b.plan.Functions = make([]Function, 0, len(b.placements))
 	for _, i := range b.sel.chosen {
 		p, ok := b.placements[i]
 		if !ok {

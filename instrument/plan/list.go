@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -47,10 +48,9 @@ type Missing struct {
 	Reason string `json:"reason"`
 }
 
-// List says of the functions of a plan, and of those that were refused, what can
-// be captured.
-func (p *Plan) List() []Listing {
-	list := make([]Listing, 0, len(p.Functions)+len(p.Skipped))
+// List yields what is said of the functions of a plan, and then of those that were
+// refused.
+func (p *Plan) List(yield func(Listing) bool) {
 	for i := range p.Functions {
 		f := &p.Functions[i]
 		l := Listing{
@@ -65,13 +65,16 @@ func (p *Plan) List() []Listing {
 		if p.Unvalued != "" {
 			l.Unvalued = p.Unvalued
 		}
-		list = append(list, l)
+		if !yield(l) {
+			return
+		}
 	}
 	for i := range p.Skipped {
 		s := &p.Skipped[i]
-		list = append(list, Listing{Name: s.Name, Symbol: s.Symbol, Refused: s.Reason})
+		if !yield(Listing{Name: s.Name, Symbol: s.Symbol, Refused: s.Reason}) {
+			return
+		}
 	}
-	return list
 }
 
 func valuesOf(captures []Capture) []Value {
@@ -123,51 +126,59 @@ func (n *Node) missing(path string, list []Missing) []Missing {
 // WriteList writes List for people: a line for each function as Go declares it,
 // below it what cannot be captured.
 func (p *Plan) WriteList(w io.Writer) error {
+	out := bufio.NewWriter(w)
 	var b strings.Builder
-	for _, l := range p.List() {
-		b.WriteString(l.Name)
-		if l.Refused != "" {
-			fmt.Fprintf(&b, "\n    not traced: %s\n", l.Refused)
-			continue
+	for l := range p.List {
+		b.Reset()
+		l.write(&b)
+		if _, err := out.WriteString(b.String()); err != nil {
+			return err
 		}
-		if l.Unvalued == "" {
-			fmt.Fprintf(&b, "(%s)", declared(l.Args))
-			switch results := declared(l.Results); {
-			case len(l.Results) == 1 && results == l.Results[0].Type:
-				b.WriteString(" " + results)
-			case len(l.Results) > 0:
-				b.WriteString(" (" + results + ")")
-			}
+	}
+	return out.Flush()
+}
+
+func (l *Listing) write(b *strings.Builder) {
+	b.WriteString(l.Name)
+	if l.Refused != "" {
+		fmt.Fprintf(b, "\n    not traced: %s\n", l.Refused)
+		return
+	}
+	if l.Unvalued == "" {
+		fmt.Fprintf(b, "(%s)", declared(l.Args))
+		switch results := declared(l.Results); {
+		case len(l.Results) == 1 && results == l.Results[0].Type:
+			b.WriteString(" " + results)
+		case len(l.Results) > 0:
+			b.WriteString(" (" + results + ")")
 		}
-		if l.File != "" {
-			fmt.Fprintf(&b, "  %s:%d", l.File, l.Line)
+	}
+	if l.File != "" {
+		fmt.Fprintf(b, "  %s:%d", l.File, l.Line)
+	}
+	b.WriteByte('\n')
+	if l.Unvalued != "" {
+		fmt.Fprintf(b, "    no values: %s\n", l.Unvalued)
+	}
+	if l.Roots != "" {
+		fmt.Fprintf(b, "    %s\n", l.Roots)
+	}
+	for _, v := range l.Captured {
+		b.WriteString(strings.TrimRight(fmt.Sprintf("    %s = %s  %s", v.Name, v.Expression, v.Type), " ") + "\n")
+		for _, m := range v.Missing {
+			fmt.Fprintf(b, "    %s: %s\n", m.Path, m.Reason)
 		}
-		b.WriteByte('\n')
-		if l.Unvalued != "" {
-			fmt.Fprintf(&b, "    no values: %s\n", l.Unvalued)
+	}
+	for i, values := range [][]Value{l.Args, l.Results} {
+		if len(l.Captured) > 0 {
+			break // it is captured as the expressions say
 		}
-		if l.Roots != "" {
-			fmt.Fprintf(&b, "    %s\n", l.Roots)
-		}
-		for _, v := range l.Captured {
-			b.WriteString(strings.TrimRight(fmt.Sprintf("    %s = %s  %s", v.Name, v.Expression, v.Type), " ") + "\n")
+		for _, v := range values {
 			for _, m := range v.Missing {
-				fmt.Fprintf(&b, "    %s: %s\n", m.Path, m.Reason)
-			}
-		}
-		for i, values := range [][]Value{l.Args, l.Results} {
-			if len(l.Captured) > 0 {
-				break // it is captured as the expressions say
-			}
-			for _, v := range values {
-				for _, m := range v.Missing {
-					fmt.Fprintf(&b, "    %s %s: %s\n", [2]string{"arg", "ret"}[i], m.Path, m.Reason)
-				}
+				fmt.Fprintf(b, "    %s %s: %s\n", [2]string{"arg", "ret"}[i], m.Path, m.Reason)
 			}
 		}
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 // declared are parameters as a declaration has them.
@@ -184,12 +195,13 @@ func declared(values []Value) string {
 
 // WriteJSON writes List as JSON, an object a line.
 func (p *Plan) WriteJSON(w io.Writer) error {
-	encoder := json.NewEncoder(w)
+	b := bufio.NewWriter(w)
+	encoder := json.NewEncoder(b)
 	encoder.SetEscapeHTML(false)
-	for _, l := range p.List() {
+	for l := range p.List {
 		if err := encoder.Encode(l); err != nil {
 			return err
 		}
 	}
-	return nil
+	return b.Flush()
 }

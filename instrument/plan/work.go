@@ -145,9 +145,11 @@ func (b *builder) startDepths(fn *gobin.Function) []uint32 {
 	target := map[uint64]bool{fn.Entry: true}
 	for i := range b.functions {
 		caller := &b.functions[i]
+		if caller.Package != fn.Package && caller.Package != "main" {
+			continue
+		}
 		last := base(caller)
-		if caller.Package != fn.Package && caller.Package != "main" || !numbered(last, "func") && !numbered(last, "gowrap") && !digits(last) ||
-			!b.file.MayCall(caller, target) {
+		if !numbered(last, "func") && !numbered(last, "gowrap") && !digits(last) || !b.file.MayCall(caller, target) {
 			continue
 		}
 		body, err := b.file.Body(caller)
