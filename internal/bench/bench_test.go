@@ -25,7 +25,7 @@ func TestTarget(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	planned, err := plan.Build(file, plan.Rules{Patterns: []string{function}, Values: true})
+	planned, err := plan.Build(file, plan.Rules{Patterns: []string{work}, Values: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +87,52 @@ func TestVariants(t *testing.T) {
 	}
 }
 
+// TestKinds: the functions for kinds of values have one argument of that kind,
+// which can be captured, and their calls are seen.
+func TestKinds(t *testing.T) {
+	executable, err := buildTarget(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := gobin.Open(executable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	want := []plan.Kind{
+		plan.Int, plan.String, plan.Bytes, plan.Slice, plan.Slice, plan.Struct, plan.Pointer, plan.Map, plan.Interface,
+		plan.Error, plan.Time, plan.Pointer,
+	}
+	for i, k := range kinds {
+		planned, err := plan.Build(file, plan.Rules{Patterns: []string{k.function}, Values: true, Depth: k.depth})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &planned.Functions[0]
+		if len(f.Args.Captures) != 1 || f.Args.Captures[0].Node.Kind != want[i] || len(f.Results.Captures) != 0 {
+			t.Errorf("%s: %+v", k.name, f.Args)
+		}
+		if entry := f.Entries[0]; entry.Kind != gobin.PushFrame || len(f.Exits) != 1 {
+			t.Errorf("%s: no PUSHQ BP or not one exit", k.name)
+		}
+	}
+	kerneltest.Require(t)
+	results, err := measure(t.Context(), kindVariants()[:2], settings{rounds: 2, round: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		if r.calls == 0 || r.tally.seen != r.calls {
+			t.Errorf("%s: %d calls, %+v", r.variant, r.calls, r.tally)
+		}
+	}
+	var b strings.Builder
+	printKinds(&b, results)
+	if !strings.Contains(b.String(), "  int ") {
+		t.Error(b.String())
+	}
+}
+
 // TestFloor: the empty programs run twice a call, as the kernel counts.
 func TestFloor(t *testing.T) {
 	kerneltest.Require(t)
@@ -100,7 +146,7 @@ func TestFloor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	subject, err := variant{floor, attachFloor}.start(executable, dir+"/copy")
+	subject, err := variant{floor, work, attachFloor}.start(executable, dir+"/copy")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,6 +197,9 @@ func TestQuartiles(t *testing.T) {
 		if got := quartilesOf(test.numbers); got != test.want {
 			t.Errorf("%v: %v, not %v", test.numbers, got, test.want)
 		}
+	}
+	if got, want := differences([]float64{2, 4, 20}, []float64{1, 2, 10}), (quartiles{1.5, 2, 6}); got != want {
+		t.Errorf("differences: %v, not %v", got, want)
 	}
 	// Each round is compared with its own: twice the cost on a machine that slows down.
 	if got, want := ratios([]float64{2, 4, 20}, []float64{1, 2, 10}), (quartiles{2, 2, 2}); got != want {

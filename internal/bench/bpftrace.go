@@ -55,7 +55,7 @@ func attachBpftrace(t *target) (tracer, error) {
 	}
 	b := &bpftrace{ended: make(chan error, 1)}
 	b.cmd = exec.Command(path, "-B", "line", "-e",
-		fmt.Sprintf("uprobe:%s:%s { @hits = count(); }", t.path, function))
+		fmt.Sprintf("uprobe:%s:%s { @hits = count(); }", t.path, t.function))
 	b.cmd.Stdout, b.cmd.Stderr = &b.output, &b.output
 	if err := b.cmd.Start(); err != nil {
 		return nil, err

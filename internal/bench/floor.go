@@ -20,7 +20,7 @@ func attachFloor(t *target) (tracer, error) {
 		return nil, err
 	}
 	defer file.Close()
-	planned, err := plan.Build(file, plan.Rules{Patterns: []string{function}})
+	planned, err := plan.Build(file, plan.Rules{Patterns: []string{t.function}})
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -45,13 +46,15 @@ func main() {
 }
 
 func bench(ctx context.Context, s settings) error {
-	results, err := measure(ctx, variants, s)
+	results, err := measure(ctx, append(slices.Clone(variants), kindVariants()...), s)
 	if err != nil {
 		return err
 	}
 	printMachine(os.Stdout, s)
-	printTable(os.Stdout, results)
-	printGoals(os.Stdout, results)
+	table := results[:len(variants)]
+	printTable(os.Stdout, table)
+	printGoals(os.Stdout, table)
+	printKinds(os.Stdout, results[len(variants):])
 	var errs []error
 	for _, r := range results {
 		errs = append(errs, r.check())

@@ -69,7 +69,7 @@ func measure(ctx context.Context, variants []variant, s settings) (results []*re
 func (v variant) start(executable, path string) (*subject, error) {
 	s := &subject{result: result{variant: v.name}}
 	var err error
-	if s.target, err = startTarget(executable, path); err != nil {
+	if s.target, err = startTarget(executable, path, v.function); err != nil {
 		return s, err
 	}
 	if s.tracer, err = v.attach(s.target); err != nil {

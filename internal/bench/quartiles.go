@@ -21,6 +21,15 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[i] + (at-float64(i))*(sorted[i+1]-sorted[i])
 }
 
+// differences are the quartiles of what a cost is over another one, round by round.
+func differences(costs, others []float64) quartiles {
+	all := make([]float64, len(costs))
+	for i := range costs {
+		all[i] = costs[i] - others[i]
+	}
+	return quartilesOf(all)
+}
+
 // ratios are the quartiles of a cost over another one, round by round: rounds of
 // the same turn saw the same machine.
 func ratios(costs, others []float64) quartiles {

@@ -14,7 +14,7 @@ type recipeProbes struct {
 }
 
 func attachRecipe(t *target) (tracer, error) {
-	entry, returns, err := firstAndReturns(t.path)
+	entry, returns, err := firstAndReturns(t.path, t.function)
 	if err != nil {
 		return nil, err
 	}
@@ -32,9 +32,9 @@ func attachRecipe(t *target) (tracer, error) {
 	return recipeProbes{probes: p}, nil
 }
 
-// firstAndReturns are the file offsets of the function's first instruction and
+// firstAndReturns are the file offsets of a function's first instruction and
 // of its RETs.
-func firstAndReturns(path string) (entry uint64, returns []uint64, err error) {
+func firstAndReturns(path, function string) (entry uint64, returns []uint64, err error) {
 	file, err := gobin.Open(path)
 	if err != nil {
 		return 0, nil, err

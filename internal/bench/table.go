@@ -88,6 +88,10 @@ var goals = []struct {
 func printGoals(w io.Writer, results []*result) {
 	bare := find(results, uspanBare)
 	fmt.Fprintf(w, "\n%s:\n", uspanBare)
+	if other := find(results, uspanBeside); bare != nil && other != nil && other.missing == nil {
+		q := ratios(other.costs, bare.costs)
+		fmt.Fprintf(w, "  %.2f (%.2f … %.2f) times that beside captures of another function\n", q.median, q.first, q.third)
+	}
 	for _, goal := range goals {
 		of := find(results, goal.of)
 		if bare == nil || of == nil {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// function is what is traced in the target.
-const function = "main.work"
+// work is what most variants trace in the target.
+const work = "main.work"
 
 // buildTarget builds the target into dir with the go command.
 func buildTarget(dir string) (string, error) {
@@ -24,21 +24,22 @@ func buildTarget(dir string) (string, error) {
 	return path, nil
 }
 
-// A target is a process that calls and times the function on request.
+// A target is a process that calls and times a function on request.
 type target struct {
-	path    string
-	cmd     *exec.Cmd
-	request io.WriteCloser
-	answers *bufio.Reader
+	path     string
+	function string
+	cmd      *exec.Cmd
+	request  io.WriteCloser
+	answers  *bufio.Reader
 }
 
-// startTarget runs a copy of the executable, at path. Its first round is over:
+// startTarget runs a copy of the executable, at path, for one function. Its first round is over:
 // the stack has grown, and no call is under way while something is attached.
-func startTarget(executable, path string) (*target, error) {
+func startTarget(executable, path, function string) (*target, error) {
 	if err := copyExecutable(executable, path); err != nil {
 		return nil, fmt.Errorf("copy the target: %w", err)
 	}
-	t := &target{path: path, cmd: exec.Command(path)}
+	t := &target{path: path, function: function, cmd: exec.Command(path, function)}
 	request, err := t.cmd.StdinPipe()
 	if err != nil {
 		return nil, err

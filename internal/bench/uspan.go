@@ -30,13 +30,14 @@ type sink struct{ spans atomic.Uint64 }
 
 func (s *sink) Export(spans []*span.Span) { s.spans.Add(uint64(len(spans))) }
 
-func attachUspan(t *target, values bool) (tracer, error) {
+func attachUspan(t *target, rules plan.Rules) (tracer, error) {
+	rules.Patterns = append([]string{t.function}, rules.Patterns...)
 	u := &uspan{ended: make(chan error, 1)}
 	ignore := func(string) {}
 	var err error
 	u.trace, err = instrument.Start(instrument.Config{
 		Targets: []string{strconv.Itoa(t.pid())},
-		Rules:   plan.Rules{Patterns: []string{function}, Values: values},
+		Rules:   rules,
 		Outputs: []instrument.Output{&u.sink},
 		Log:     ignore,
 		Say:     ignore,

@@ -1,12 +1,17 @@
 package main
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/uspan/uspan/instrument/plan"
+)
 
 // A variant is one way to trace the target, or not to. To add one: a line in
 // variants, and an attach function in a file of its own.
 type variant struct {
-	name   string
-	attach func(*target) (tracer, error)
+	name     string
+	function string // of the target
+	attach   func(*target) (tracer, error)
 }
 
 // The variants that others are compared with, and those with a goal.
@@ -14,6 +19,7 @@ const (
 	untraced     = "untraced"
 	floor        = "floor: empty programs on uspan's sites"
 	uspanBare    = "uspan --capture none"
+	uspanBeside  = "the same, beside captures of another function"
 	uspanValues  = "uspan, an int, a string, an error"
 	usualRecipe  = "usual recipe: first instruction, every RET"
 	bpftraceName = "bpftrace, the first instruction alone"
@@ -21,12 +27,23 @@ const (
 
 // variants are in the order of the table.
 var variants = []variant{
-	{untraced, func(*target) (tracer, error) { return nothing{}, nil }},
-	{floor, attachFloor},
-	{uspanBare, func(t *target) (tracer, error) { return attachUspan(t, false) }},
-	{uspanValues, func(t *target) (tracer, error) { return attachUspan(t, true) }},
-	{usualRecipe, attachRecipe},
-	{bpftraceName, attachBpftrace},
+	{untraced, work, func(*target) (tracer, error) { return nothing{}, nil }},
+	{floor, work, attachFloor},
+	{uspanBare, work, withRules(plan.Rules{})},
+	{uspanBeside, work, withRules(beside)},
+	{uspanValues, work, withRules(plan.Rules{Values: true})},
+	{usualRecipe, work, attachRecipe},
+	{bpftraceName, work, attachBpftrace},
+}
+
+// beside has captures of a function that is never called in the round.
+var beside = plan.Rules{
+	Patterns:    []string{deep.function},
+	Expressions: []plan.Expressions{{Pattern: deep.function, List: []plan.Expression{{Name: "v", Text: "v"}}}},
+}
+
+func withRules(rules plan.Rules) func(*target) (tracer, error) {
+	return func(t *target) (tracer, error) { return attachUspan(t, rules) }
 }
 
 // A tracer is attached to a target.
