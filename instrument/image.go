@@ -77,6 +77,9 @@ func (i *image) build(rules plan.Rules) (err error) {
 	for {
 		i.plan, err = plan.Build(i.binary, rules)
 		var none *plan.PatternError
+		if err == nil {
+			i.missed = append(i.missed, i.plan.Unmatched...)
+		}
 		if !errors.As(err, &none) {
 			return err
 		}

@@ -224,7 +224,10 @@ func (t *Trace) sayLeft(n int, refused []plan.Skipped) {
 		t.config.Say("goroutines begin traces: " + why)
 	}
 	if i.plan.Unvalued != "" {
-		t.config.Say("no arguments and results: " + i.plan.Unvalued)
+		t.config.Say("arguments and results: " + i.plan.None() + ": " + i.plan.Unvalued)
+	}
+	for _, conflict := range i.plan.Conflicts {
+		t.config.Say(conflict)
 	}
 }
 

@@ -26,9 +26,37 @@ func (f *File) Signature(fn *Function) (*Signature, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the signature of %s: %w", fn.Symbol, err)
 	}
-	// cmd/compile/internal/noder/stencil.go, until the unified IR came
-	s.DictionaryFirst = s.Dictionary && f.minor < 20
+	s.DictionaryFirst = s.Dictionary && f.dictionaryFirst()
 	return s, nil
+}
+
+// dictionaryFirst says that dictionaries are passed before receivers
+// (cmd/compile/internal/noder/stencil.go, until the unified IR came).
+func (f *File) dictionaryFirst() bool { return f.minor < 20 }
+
+// A Dictionary says whether a function takes a dictionary: Signature.Dictionary,
+// where there is no DWARF to ask.
+type Dictionary uint8
+
+// What a function's name says.
+const (
+	NoDictionary Dictionary = iota
+	// PerhapsDictionary: before Go 1.21 the function table has `F[...]` for all
+	// instances.
+	PerhapsDictionary
+	TakesDictionary
+)
+
+// Dictionary says by its name whether a function takes a dictionary, and whether
+// that is passed before a receiver.
+func (f *File) Dictionary(fn *Function) (takes Dictionary, first bool) {
+	switch {
+	case takesDictionary(fn.Symbol):
+		takes = TakesDictionary
+	case takesDictionary(strings.Replace(fn.Symbol, "[...]", "[go.shape.int]", 1)):
+		takes = PerhapsDictionary
+	}
+	return takes, takes != NoDictionary && f.dictionaryFirst()
 }
 
 func (d *debugInfo) signature(fn *Function) (*Signature, error) {

@@ -27,6 +27,10 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	reading.Go(func() { rt, rtErr = f.Runtime() })
 	defer reading.Wait()
 	functions := f.Functions()
+	declared, err := declare(&rules)
+	if err != nil {
+		return nil, err
+	}
 	sel, err := choose(functions, f.Info, rules.Patterns)
 	if err != nil {
 		return nil, err
@@ -36,6 +40,7 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 		plan:       &Plan{File: f, Omitted: sel.omitted},
 		placements: make(map[int]*placement, len(sel.chosen)),
 		layouter:   newLayouter(&rules),
+		declared:   declared,
 		compiler:   newCompiler(),
 	}
 	if err := b.readExpressions(); err != nil {
@@ -50,7 +55,10 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	if err := b.check(); err != nil && !rules.Look {
 		return nil, err
 	}
-	b.finish()
+	b.plan.Unmatched = rules.unmatched(functions)
+	if err := b.finish(); err != nil {
+		return nil, err
+	}
 	if err := b.checkExpressions(); err != nil {
 		return nil, err
 	}
@@ -75,6 +83,7 @@ type builder struct {
 	layouter     *layouter
 	compiler     *compiler
 	captureRules []*captureRule
+	declared     *declarations
 	twins        map[string]int // functions of a name; from the first wrapper on
 }
 
@@ -214,7 +223,7 @@ func (b *builder) check() error {
 }
 
 // finish writes the plan in the order of the functions' entries.
-func (b *builder) finish() {
+func (b *builder) finish() error {
 	b.plan.Functions = make([]Function, 0, len(b.placements))
 	for _, i := range b.sel.chosen {
 		p, ok := b.placements[i]
@@ -229,13 +238,16 @@ func (b *builder) finish() {
 		out := Function{Function: fn, Entries: p.entries, Exits: p.exits, Adopts: fn.Symbol != "main.main"}
 		out.File, out.Line = b.file.Line(&fn)
 		if expressions := b.expressionsOf(&fn); b.rules.Values || len(expressions) > 0 {
-			b.values(&out, expressions)
+			if err := b.values(&out, expressions); err != nil {
+				return err
+			}
 			b.restart(&out, p.restart)
 		}
 		b.plan.Functions = append(b.plan.Functions, out)
 	}
 	b.plan.Steps = b.compiler.steps
 	b.plan.builder = b
+	return nil
 }
 
 // detached is a function that does not keep the names of all others in memory.
@@ -281,18 +293,64 @@ func (b *builder) converts(fn *gobin.Function) bool {
 
 // values reads the signature of a function and compiles its captures: what
 // expressions say, or else all of it.
-func (b *builder) values(out *Function, expressions []*ruled) {
-	defer func() {
-		if reason := cmp.Or(b.plan.Unvalued, out.Unvalued); reason != "" {
-			unvalued(expressions, &out.Function, reason)
-		}
-	}()
-	if b.plan.Unvalued != "" {
-		return
+func (b *builder) values(out *Function, expressions []*ruled) error {
+	sig, err := b.signature(out)
+	if err != nil {
+		return err
 	}
+	if sig == nil {
+		unvalued(expressions, &out.Function, cmp.Or(out.Unvalued, b.plan.Unvalued))
+		return nil
+	}
+	out.Args, out.Results, out.Values = b.layouter.capture(b.arch, &out.Function, sig, b.area(out))
+	if !out.Values {
+		out.Unvalued = "DWARF does not describe the whole signature (unnamed parameters, before Go 1.22)"
+		unvalued(expressions, &out.Function, out.Unvalued)
+		return nil
+	}
+	if len(expressions) > 0 {
+		out.declared = [2][]Capture{out.Args.Captures, out.Results.Captures}
+		out.Args, out.Results = b.layouter.explicit(b.arch, &out.Function, sig, expressions)
+	}
+	out.Args.compile(b.compiler)
+	out.Results.compile(b.compiler)
+	return nil
+}
+
+// signature is that of a function: as DWARF has it, else as it is declared. It is
+// nil where there is neither, and then Unvalued is why, of the function or of the
+// plan.
+func (b *builder) signature(out *Function) (*gobin.Signature, error) {
 	if out.Wrapper && b.converts(&out.Function) {
 		out.Unvalued = "a wrapper between calling conventions"
-		return
+		return nil, nil
+	}
+	sig, why := b.described(out)
+	declared := b.declared.of(&out.Function)
+	if declared == nil {
+		out.Unvalued = why
+		return sig, nil
+	}
+	laid, err := b.declared.lay(declared, b.file)
+	switch {
+	case err != nil:
+		return nil, err
+	case sig == nil:
+		out.Declared = true
+		return laid, b.fit(out, declared, laid)
+	}
+	if difference := differs(laid, sig); difference != "" {
+		b.plan.Conflicts = append(b.plan.Conflicts, fmt.Sprintf("%s: DWARF says of %s: %s; that is what counts",
+			declared.text.at(0), out.Name, difference))
+	}
+	return sig, nil
+}
+
+// described is what DWARF says of a function, or nil and why it says nothing:
+// where there is no DWARF, that is Plan.Unvalued.
+func (b *builder) described(out *Function) (sig *gobin.Signature, why string) {
+	if b.plan.Unvalued != "" {
+		return nil, ""
 	}
 	sig, err := b.file.Signature(&out.Function)
 	switch {
@@ -301,27 +359,19 @@ func (b *builder) values(out *Function, expressions []*ruled) {
 		if problem := b.file.DebugProblem(); problem != nil {
 			b.plan.Unvalued += "; " + problem.Error()
 		}
-		return
+		return nil, ""
 	case err != nil && out.Assembly:
-		out.Unvalued = "DWARF does not describe assembly"
-		return
+		return nil, "DWARF does not describe assembly"
 	case err != nil:
-		out.Unvalued = err.Error()
-		return
+		return nil, err.Error()
 	}
-	area, known := b.file.ArgsSize(&out.Function)
-	if !known {
-		area = -1
+	return sig, ""
+}
+
+// area is the size of a function's argument area, negative where it is not known.
+func (b *builder) area(out *Function) int {
+	if area, known := b.file.ArgsSize(&out.Function); known {
+		return area
 	}
-	out.Args, out.Results, out.Values = b.layouter.capture(b.arch, &out.Function, sig, area)
-	if out.Values && len(expressions) > 0 {
-		out.declared = [2][]Capture{out.Args.Captures, out.Results.Captures}
-		out.Args, out.Results = b.layouter.explicit(b.arch, &out.Function, sig, expressions)
-	}
-	if !out.Values {
-		out.Unvalued = "DWARF does not describe the whole signature (unnamed parameters, before Go 1.22)"
-		return
-	}
-	out.Args.compile(b.compiler)
-	out.Results.compile(b.compiler)
+	return -1
 }

@@ -62,7 +62,7 @@ func (p *Plan) List(yield func(Listing) bool) {
 			l.Args, l.Results = valuesOf(f.declared[0]), valuesOf(f.declared[1])
 			l.Captured = append(f.Args.explicit("arg."), f.Results.explicit("ret.")...)
 		}
-		if p.Unvalued != "" {
+		if !f.Values && l.Unvalued == "" {
 			l.Unvalued = p.Unvalued
 		}
 		if !yield(l) {

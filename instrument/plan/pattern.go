@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -41,9 +42,9 @@ func parsePattern(text string) (pattern, error) {
 	return p, nil
 }
 
-// Check says what is wrong with the patterns themselves; whether they match
-// anything, only an executable can tell. The error is a *PatternError, or an
-// *ExpressionError, where it is about one of them.
+// Check says what is wrong with the patterns and declarations themselves; whether
+// they match anything, only an executable can tell. The error is a *PatternError,
+// an *ExpressionError where it is about one of them, or a *TextError.
 func (r Rules) Check() error {
 	for _, text := range r.Patterns {
 		if _, err := parsePattern(text); err != nil {
@@ -60,7 +61,22 @@ func (r Rules) Check() error {
 			return err
 		}
 	}
-	return nil
+	_, err := declare(&r)
+	return err
+}
+
+// unmatched are the patterns of Functions that match no function.
+func (r *Rules) unmatched(functions []gobin.Function) []*PatternError {
+	var none []*PatternError
+	for i := range r.Functions {
+		p, err := r.Functions[i].pattern()
+		if err == nil && !slices.ContainsFunc(functions, func(fn gobin.Function) bool { return p.match(&fn) }) {
+			e := noMatch(&p, functions)
+			e.Place = r.Functions[i].Match.at(0)
+			none = append(none, e)
+		}
+	}
+	return none
 }
 
 // match says whether the pattern names fn by its raw symbol or by the name that
@@ -110,6 +126,8 @@ func glob(pattern, name string) bool {
 
 // A PatternError says what is wrong with one -f pattern, and shows the way out.
 type PatternError struct {
+	// Place is where the user wrote it, of a pattern in a file; else empty.
+	Place string
 	// Pattern is as the user wrote it.
 	Pattern string
 	// Problem continues the sentence `pattern "…" …`.
@@ -122,6 +140,9 @@ type PatternError struct {
 
 func (e *PatternError) Error() string {
 	var b strings.Builder
+	if e.Place != "" {
+		b.WriteString(e.Place + ": ")
+	}
 	fmt.Fprintf(&b, "pattern %q %s", e.Pattern, e.Problem)
 	if len(e.Near) > 0 {
 		b.WriteString("; the nearest names are")

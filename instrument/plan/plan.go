@@ -17,6 +17,12 @@ type Rules struct {
 	// Expressions say nothing of. What several say of one function adds up.
 	Values      bool
 	Expressions []Expressions
+	// Functions are settings of functions. Where several match a function, the
+	// last that has a setting wins.
+	Functions []FunctionRule
+	// Types are declarations of Go types (`type User struct { ID int64 }`) for the
+	// signatures in Functions.
+	Types []Text
 	// StringBytes bounds a captured string, in bytes (default 128); Items the
 	// elements of a slice or an array, or entries of a map (16); Depth the structs
 	// that are shown within each other (1).
@@ -26,6 +32,16 @@ type Rules struct {
 	DebugFile string
 	// Look says that nothing will be traced: functions that cannot be are no error.
 	Look bool
+}
+
+// A FunctionRule is what is said of the functions that a pattern matches. It does
+// not choose them.
+type FunctionRule struct {
+	// Match is a pattern as in Rules.Patterns, but takes nothing away.
+	Match Text
+	// Signature is how Go declares the function, for an executable without DWARF:
+	// `func(cents int64, who string) error`. Without a Value nothing is declared.
+	Signature Text
 }
 
 // A Plan is what will be done to one executable.
@@ -40,8 +56,13 @@ type Plan struct {
 	// the default selection, and functions that the compiler made.
 	Omitted map[string]int
 	// Unvalued is why no arguments and results are captured although they were
-	// asked for (an executable without DWARF); else empty.
+	// asked for (an executable without DWARF), but those that are declared; else
+	// empty.
 	Unvalued string
+	// Conflicts are declared signatures that DWARF contradicts.
+	Conflicts []string
+	// Unmatched are the patterns of Rules.Functions that match no function.
+	Unmatched []*PatternError
 	// Unwinding are the sites in the runtime that see panics and runtime.Goexit.
 	// Without them Unwatched is why: calls that are unwound end with the next
 	// event of their goroutine then.
@@ -81,6 +102,8 @@ type Function struct {
 	// why they do not although values were asked for.
 	Values   bool
 	Unvalued string
+	// Declared says that the signature is that of the rules.
+	Declared bool
 
 	declared [2][]Capture // the whole signature, where Args and Results are Explicit
 }

@@ -100,8 +100,19 @@ func (p *Plan) printHeader(b *strings.Builder) {
 	pages := p.Pages(pageSize)
 	line("memory", "%s, %d KiB of each process", count(pages, "private page"), pages*pageSize/1024)
 	if p.Unvalued != "" {
-		line("values", "none: %s", p.Unvalued)
+		line("values", "%s: %s", p.None(), p.Unvalued)
 	}
+	for _, conflict := range p.Conflicts {
+		line("conflict", "%s", conflict)
+	}
+}
+
+// None says whether there are no values at all, where Unvalued says why.
+func (p *Plan) None() string {
+	if slices.ContainsFunc(p.Functions, func(f Function) bool { return f.Declared }) {
+		return "none but those that are declared"
+	}
+	return "none"
 }
 
 // roots says which calls of the function begin traces, and why; empty where none does.
@@ -175,6 +186,9 @@ func (f *Function) print(b *strings.Builder, arch *architecture) {
 	}
 	if f.Unvalued != "" {
 		fmt.Fprintf(b, "  values none: %s\n", f.Unvalued)
+	}
+	if f.Declared {
+		b.WriteString("  values as declared\n")
 	}
 	printCaptures(b, arch, f.Args.Captures, f.Results.Captures)
 }

@@ -110,7 +110,7 @@ func choose(functions []gobin.Function, info *buildinfo.BuildInfo, patterns []st
 	return nil, noMatch(&away[j-len(s.patterns)], functions)
 }
 
-func noMatch(p *pattern, functions []gobin.Function) error {
+func noMatch(p *pattern, functions []gobin.Function) *PatternError {
 	e := &PatternError{Pattern: p.text, Problem: "matches no function (those that are inlined everywhere or never called are not in the executable)"}
 	if p.re == nil {
 		e.Near = nearest(p.body, functions)

@@ -1,0 +1,135 @@
+package instrument_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/target"
+	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/testprog"
+)
+
+// TestDeclaredValues traces testdata/values without DWARF: with its source as
+// declarations, the values are those of TestValues.
+func TestDeclaredValues(t *testing.T) {
+	source, err := os.ReadFile("testdata/values/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden, err := os.ReadFile("testdata/values.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := "-- go.mod --\nmodule example.com/values\n\ngo 1.18\n-- main.go --\n" + string(source)
+	for _, version := range testprog.Versions() {
+		if version != "go1.18.10" && version != runtime.Version() && version != "go1.27.1" && os.Getenv("TEST_ALL") != "1" {
+			continue
+		}
+		for _, options := range []testprog.Options{
+			{GoVersion: version, Flags: []string{"-ldflags=-s -w"}},
+			{GoVersion: version, Flags: []string{"-buildmode=pie"}, Strip: true},
+		} {
+			t.Run(options.String(), func(t *testing.T) {
+				exe := testprog.Build(t, archive, options)
+				kerneltest.Require(t)
+				rules, want := declarationsOf(t, string(source)), string(golden)
+				without := []string{"anys", "interfaces", "variadic", "fails", "cyclic", "pointers", "spilled", "(*user).method", "errorsOf"}
+				if version < "go1.21" {
+					// All instances have one name.
+					without = append(without, "generic")
+				} else {
+					declareInstances(&rules)
+				}
+				spans, summary, _ := trace(t, instrument.Config{Rules: rules}, target.Command{Path: exe})
+				if summary.LostSpans() != 0 {
+					t.Errorf("lost: %+v", summary)
+				}
+				checkBigMap(t, spans)
+				got := described(spans)
+				want, got = withoutFunctions(want, without), withoutFunctions(got, without)
+				if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
+					t.Error(diff)
+				}
+			})
+		}
+	}
+}
+
+// declarationsOf are rules that declare what a source does.
+func declarationsOf(t *testing.T, source string) plan.Rules {
+	t.Helper()
+	set := token.NewFileSet()
+	file, err := parser.ParseFile(set, "main.go", source, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := func(from, to token.Pos) plan.Text {
+		at := set.Position(from)
+		return plan.Text{Value: source[at.Offset:set.Position(to).Offset], File: "main.go", Line: at.Line, Column: at.Column}
+	}
+	rules := plan.Rules{Patterns: []string{"main.*", "!main.use", "!main.main*"}, Values: true}
+	for _, declaration := range file.Decls {
+		switch d := declaration.(type) {
+		case *ast.GenDecl:
+			if d.Tok == token.TYPE {
+				rules.Types = append(rules.Types, text(d.Pos(), d.End()))
+			}
+		case *ast.FuncDecl:
+			name := d.Name.Name
+			if name == "generic" || name == "push" {
+				continue // see below
+			}
+			if d.Recv != nil {
+				receiver := text(d.Recv.List[0].Type.Pos(), d.Recv.List[0].Type.End()).Value
+				if strings.HasPrefix(receiver, "*") {
+					receiver = "(" + receiver + ")"
+				}
+				name = receiver + "." + name
+			}
+			rules.Functions = append(rules.Functions, plan.FunctionRule{
+				Match: plan.Text{Value: "main." + name, File: "main.go"}, Signature: text(d.Pos(), d.Type.End()),
+			})
+		}
+	}
+	rule := func(match, signature string) {
+		rules.Functions = append(rules.Functions, plan.FunctionRule{Match: plan.Text{Value: match}, Signature: plan.Text{Value: signature}})
+	}
+	rule("main.(*list*.push", "func (l *list[int]) push(v int) int")
+	return rules
+}
+
+// declareInstances declares what the source has as one generic function.
+func declareInstances(rules *plan.Rules) {
+	for match, signature := range map[string]string{
+		"main.generic[go.shape.int,*":    "func(k int, v string, l list[string]) (int, string)",
+		"main.generic[go.shape.string,*": "func(k string, v point, l list[point]) (string, point)",
+	} {
+		rules.Functions = append(rules.Functions, plan.FunctionRule{Match: plan.Text{Value: match}, Signature: plan.Text{Value: signature}})
+	}
+}
+
+// withoutFunctions are described spans without those of some functions.
+func withoutFunctions(golden string, names []string) string {
+	var b strings.Builder
+	skip := false
+	for line := range strings.Lines(golden) {
+		if !strings.HasPrefix(line, " ") {
+			name := strings.TrimPrefix(strings.TrimSpace(line), "main.")
+			skip = slices.ContainsFunc(names, func(n string) bool { return name == n || strings.HasPrefix(name, n+"[") })
+		}
+		if !skip {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
