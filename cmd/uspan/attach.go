@@ -27,14 +27,19 @@ func newAttach() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return runAttach(f, args) },
+		RunE: func(command *cobra.Command, args []string) error {
+			if err := f.readConfig(command.Flags()); err != nil {
+				return err
+			}
+			return runAttach(f, args)
+		},
 	}
 	f.add(command.Flags())
 	return command
 }
 
 func runAttach(f *flags, targets []string) error {
-	config, err := f.config()
+	config, err := f.settings()
 	if err != nil {
 		return err
 	}

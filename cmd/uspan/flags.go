@@ -3,11 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/uspan/uspan/config"
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/span"
@@ -15,6 +17,7 @@ import (
 
 // flags are those of every command that traces.
 type flags struct {
+	configFile   string
 	functions    []string
 	roots        []string
 	traceSpans   int
@@ -30,6 +33,9 @@ type flags struct {
 	flushTimeout time.Duration
 	verbose      bool
 	quiet        bool
+	user         string // of run alone
+
+	file *config.File // nil without configFile
 }
 
 func (f *flags) add(set *pflag.FlagSet) {
@@ -45,7 +51,7 @@ func (f *flags) add(set *pflag.FlagSet) {
 	set.IntVar(&f.traceSpans, "max-trace-spans", 10_000, "a trace with about `N` spans is followed by new, linked ones; 0: no bound")
 	addCapture(set, &f.capture, "capture arguments and results, `auto|none|EXPRESSIONS`: auto (default) or none, and repeatable "+
 		"'PATTERN: NAME=EXPR, …' for what is captured of functions instead, such as 'main.checkout: user=req.User.ID, n=len(items)'")
-	addReading(set, &f.depth, &f.debugFile)
+	f.addReading(set)
 	set.DurationVar(&f.duration, "for", 0, "detach and flush after this `DURATION`")
 	set.StringArrayVar(&f.resource, "resource", nil, "resource attribute `KEY=VALUE` that wins over all others; repeatable")
 	set.BoolVar(&f.dryRun, "dry-run", false, "print the plan and end; needs no root")
@@ -63,15 +69,77 @@ func addCapture(set *pflag.FlagSet, capture *[]string, usage string) {
 }
 
 // addReading adds the flags of every command that reads types.
-func addReading(set *pflag.FlagSet, depth *int, debugFile *string) {
-	set.IntVar(depth, "capture-depth", 1, "show `N` levels of structs within each other, 1 to 4")
-	set.StringVar(debugFile, "debug-file", "", "read types from this `FILE`, which the executable was stripped into "+
+func (f *flags) addReading(set *pflag.FlagSet) {
+	set.IntVar(&f.depth, "capture-depth", 1, "show `N` levels of structs within each other, 1 to 4")
+	set.StringVar(&f.debugFile, "debug-file", "", "read types from this `FILE`, which the executable was stripped into "+
 		"(default: found by build ID or .gnu_debuglink)")
+	set.StringVar(&f.configFile, "config", "", "read settings from this YAML `FILE`, whose keys are the names of these flags; flags win")
 }
 
-// config is what the flags ask instrument for, without targets and outputs.
-func (f *flags) config() (instrument.Config, error) {
-	config := instrument.Config{
+// addUser adds the flag of run alone.
+func (f *flags) addUser(set *pflag.FlagSet) {
+	set.StringVar(&f.user, "user", "", "start the command as `NAME`")
+}
+
+// readConfig takes from the configuration file what no flag says.
+func (f *flags) readConfig(set *pflag.FlagSet) error {
+	if f.configFile == "" {
+		return nil
+	}
+	c, err := config.Read(f.configFile)
+	if _, wrong := errors.AsType[*config.Error](err); wrong {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	f.file = c
+	texts := func(flag string, into *[]string, from []config.Text) {
+		if !set.Changed(flag) && from != nil {
+			*into = config.Values(from)
+		}
+	}
+	texts("func", &f.functions, c.Func)
+	texts("output", &f.outputs, c.Output)
+	texts("root", &f.roots, c.Root)
+	text := func(flag string, into *string, from *config.Text) {
+		if !set.Changed(flag) && from != nil {
+			*into = from.Value
+		}
+	}
+	text("debug-file", &f.debugFile, c.DebugFile)
+	text("user", &f.user, c.User)
+	if c.Capture != nil && !slices.Contains(f.capture, "auto") && !slices.Contains(f.capture, "none") {
+		f.capture = append(f.capture, c.Capture.Value)
+	}
+	take(set, "max-trace-spans", &f.traceSpans, c.MaxTraceSpans)
+	take(set, "capture-depth", &f.depth, c.CaptureDepth)
+	take(set, "max-open-calls", &f.openCalls, c.MaxOpenCalls)
+	take(set, "for", &f.duration, c.For)
+	take(set, "flush-timeout", &f.flushTimeout, c.FlushTimeout)
+	take(set, "force", &f.force, c.Force)
+	if !set.Changed("verbose") && !set.Changed("quiet") { // which contradict each other
+		take(set, "verbose", &f.verbose, c.Verbose)
+		take(set, "quiet", &f.quiet, c.Quiet)
+	}
+	for _, a := range c.Resource {
+		if !slices.ContainsFunc(f.resource, func(pair string) bool { return strings.HasPrefix(pair, a.Key+"=") }) {
+			f.resource = append(f.resource, a.Key+"="+a.Value.Value)
+		}
+	}
+	return nil
+}
+
+// take takes a setting from the file unless the flag of that name is there.
+func take[T any](set *pflag.FlagSet, flag string, into *T, from *config.Setting[T]) {
+	if !set.Changed(flag) && from != nil {
+		*into = from.Value
+	}
+}
+
+// settings are what the flags ask instrument for, without targets and outputs.
+func (f *flags) settings() (instrument.Config, error) {
+	settings := instrument.Config{
 		Version:    version(),
 		For:        f.duration,
 		Force:      f.force,
@@ -82,29 +150,29 @@ func (f *flags) config() (instrument.Config, error) {
 	}
 	rules, err := f.rules()
 	if err != nil {
-		return config, err
+		return settings, err
 	}
-	config.Rules = rules
+	settings.Rules = rules
 	switch {
 	case f.duration < 0:
-		return config, usageError{fmt.Errorf("--for %v: a duration cannot be negative", f.duration)}
+		return settings, usageError{fmt.Errorf("--for %v: a duration cannot be negative", f.duration)}
 	case f.flushTimeout <= 0:
-		return config, usageError{fmt.Errorf("--flush-timeout %v: a duration above zero is needed", f.flushTimeout)}
+		return settings, usageError{fmt.Errorf("--flush-timeout %v: a duration above zero is needed", f.flushTimeout)}
 	case f.openCalls != 0 && (f.openCalls < instrument.MinOpenCalls || f.openCalls > instrument.MostOpenCalls):
-		return config, usageError{fmt.Errorf("--max-open-calls %d: a number from %d to %d is needed", f.openCalls, instrument.MinOpenCalls, instrument.MostOpenCalls)}
+		return settings, usageError{fmt.Errorf("--max-open-calls %d: a number from %d to %d is needed", f.openCalls, instrument.MinOpenCalls, instrument.MostOpenCalls)}
 	case f.traceSpans < 0:
-		return config, usageError{fmt.Errorf("--max-trace-spans %d: a number cannot be negative", f.traceSpans)}
+		return settings, usageError{fmt.Errorf("--max-trace-spans %d: a number cannot be negative", f.traceSpans)}
 	case f.verbose && f.quiet:
-		return config, usageError{fmt.Errorf("-v and -q contradict each other")}
+		return settings, usageError{fmt.Errorf("-v and -q contradict each other")}
 	}
 	for _, pair := range f.resource {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok || key == "" {
-			return config, usageError{fmt.Errorf("--resource %q: KEY=VALUE is needed", pair)}
+			return settings, usageError{fmt.Errorf("--resource %q: KEY=VALUE is needed", pair)}
 		}
-		config.Resource = append(config.Resource, span.Attribute{Key: key, Value: value})
+		settings.Resource = append(settings.Resource, span.Attribute{Key: key, Value: value})
 	}
-	return config, nil
+	return settings, nil
 }
 
 func (f *flags) rules() (plan.Rules, error) {
@@ -112,8 +180,11 @@ func (f *flags) rules() (plan.Rules, error) {
 	if err := captures(f.capture, &rules); err != nil {
 		return rules, err
 	}
-	if err := checkDepth(f.depth); err != nil {
-		return rules, err
+	if f.depth < 1 || f.depth > plan.MaxDepth {
+		return rules, usageError{fmt.Errorf("--capture-depth %d: 1 to %d is needed", f.depth, plan.MaxDepth)}
+	}
+	if f.file != nil {
+		f.file.Rules(&rules)
 	}
 	if err := rules.Check(); err != nil {
 		return rules, usageError{err}

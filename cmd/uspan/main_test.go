@@ -33,6 +33,16 @@ func shopFor(t testing.TB, arch string) string {
 	return testprog.Build(t, string(source), testprog.Options{GoVersion: "go1.26.8", GOARCH: arch, Flags: []string{"-trimpath"}})
 }
 
+// charge builds the program of testdata/charge.txtar, without DWARF.
+func charge(t testing.TB) string {
+	t.Helper()
+	source, err := os.ReadFile("testdata/charge.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return testprog.Build(t, string(source), testprog.Options{GoVersion: "go1.26.8", Flags: []string{"-trimpath", "-ldflags=-s -w"}})
+}
+
 // forAll lets every user execute uspan, which may be in a folder of root's.
 func forAll(t *testing.T) {
 	t.Helper()

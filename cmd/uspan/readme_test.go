@@ -36,6 +36,16 @@ func TestReadmeCommands(t *testing.T) {
 	}
 }
 
+// configOfReadme is the configuration file in the README.
+func configOfReadme(t *testing.T) string {
+	t.Helper()
+	found := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readme(t), -1)
+	if len(found) != 1 {
+		t.Fatalf("the README has %d files in YAML", len(found))
+	}
+	return found[0][1]
+}
+
 // The README names every attribute of a span.
 func TestReadmeAttributes(t *testing.T) {
 	text := readme(t)

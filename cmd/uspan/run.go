@@ -14,7 +14,6 @@ import (
 
 func newRun() *cobra.Command {
 	f := &flags{}
-	var user string
 	command := &cobra.Command{
 		Use:   "run [flags] -- COMMAND [ARGUMENT...]",
 		Short: "Start a program and trace it from its first call on",
@@ -28,18 +27,21 @@ func newRun() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			return runRun(f, target.Command{Path: args[0], Args: args[1:], User: user})
+		RunE: func(command *cobra.Command, args []string) error {
+			if err := f.readConfig(command.Flags()); err != nil {
+				return err
+			}
+			return runRun(f, target.Command{Path: args[0], Args: args[1:], User: f.user})
 		},
 	}
 	f.add(command.Flags())
-	command.Flags().StringVar(&user, "user", "", "start the command as `NAME`")
+	f.addUser(command.Flags())
 	command.Flags().SetInterspersed(false)
 	return command
 }
 
 func runRun(f *flags, command target.Command) error {
-	config, err := f.config()
+	config, err := f.settings()
 	if err != nil {
 		return err
 	}

@@ -51,10 +51,12 @@ func TestScript(t *testing.T) {
 	executables := map[string]string{
 		"SHOP":      shop(t),
 		"SHOPAMD64": shopFor(t, "amd64"),
+		"CHARGE":    charge(t),
 		"FIBONACCI": testprog.Build(t, "../../examples/fibonacci", testprog.Options{}),
 		"GO386":     testprog.Build(t, empty, testprog.Options{GOARCH: "386"}),
 		"FOREIGN":   testprog.Build(t, empty, testprog.Options{GOARCH: foreign}),
 	}
+	readme := configOfReadme(t)
 	id := buildID(t, executables["SHOPAMD64"])
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
@@ -65,6 +67,10 @@ func TestScript(t *testing.T) {
 				env.Setenv(name, path)
 			}
 			env.Setenv("BUILD_ID", id)
+			env.Setenv("README", filepath.Join(env.WorkDir, "readme.yaml"))
+			if err := os.WriteFile(env.Getenv("README"), []byte(readme), 0o644); err != nil {
+				return err
+			}
 			env.Setenv("ARCH", runtime.GOARCH)
 			env.Setenv("FOREIGN_ARCH", foreign)
 			test := env.T().(testing.TB)

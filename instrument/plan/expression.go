@@ -27,6 +27,8 @@ type Expression struct {
 	Name string
 	// Text is the expression.
 	Text string
+	// From is where it was written, of one in a file.
+	From Text
 }
 
 // Expressions are what is captured of the traced functions that a pattern
@@ -157,6 +159,9 @@ type ExpressionError struct {
 
 func (e *ExpressionError) Error() string {
 	var b strings.Builder
+	if e.Function != "" && e.From.File != "" {
+		b.WriteString(e.From.at(e.Column) + ": ")
+	}
 	fmt.Fprintf(&b, "capture %s", e.Name)
 	if e.Function != "" {
 		fmt.Fprintf(&b, " of %s", e.Function)

@@ -18,10 +18,10 @@ func TestParseExpressions(t *testing.T) {
 		text string
 		want Expressions
 	}{
-		{"main.checkout: user=req.User.ID, n=len(items)", Expressions{"main.checkout", []Expression{{"user", "req.User.ID"}, {"n", "len(items)"}}}},
-		{" main.* :a = b[0] ,c=(d)", Expressions{"main.*", []Expression{{"a", "b[0]"}, {"c", "(d)"}}}},
-		{"type:.eq.main.T: p=p.X", Expressions{"type:.eq.main.T", []Expression{{"p", "p.X"}}}},
-		{`/^main\.(a|b: c)$/: x=y`, Expressions{`/^main\.(a|b: c)$/`, []Expression{{"x", "y"}}}},
+		{"main.checkout: user=req.User.ID, n=len(items)", Expressions{"main.checkout", []Expression{{Name: "user", Text: "req.User.ID"}, {Name: "n", Text: "len(items)"}}}},
+		{" main.* :a = b[0] ,c=(d)", Expressions{"main.*", []Expression{{Name: "a", Text: "b[0]"}, {Name: "c", Text: "(d)"}}}},
+		{"type:.eq.main.T: p=p.X", Expressions{"type:.eq.main.T", []Expression{{Name: "p", Text: "p.X"}}}},
+		{`/^main\.(a|b: c)$/: x=y`, Expressions{`/^main\.(a|b: c)$/`, []Expression{{Name: "x", Text: "y"}}}},
 	} {
 		got, err := ParseExpressions(test.text)
 		if err != nil {
@@ -100,7 +100,7 @@ func TestExpressionErrors(t *testing.T) {
 	}
 	golden(t, "expressions.txt", b.String())
 
-	rules := Rules{Patterns: []string{"main.*"}, Expressions: []Expressions{{"main.checkout", []Expression{{"who", "c.ownr"}}}}}
+	rules := Rules{Patterns: []string{"main.*"}, Expressions: []Expressions{{"main.checkout", []Expression{{Name: "who", Text: "c.ownr"}}}}}
 	_, err := Build(f, rules)
 	e, ok := errors.AsType[*ExpressionError](err)
 	if !ok || e.Function != "main.checkout" || e.Column != 2 || !slices.Equal(e.Near, []string{"owner"}) {
