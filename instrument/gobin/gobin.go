@@ -55,12 +55,14 @@ type File struct {
 	segments []segment
 	table    table
 	funcs    []Function
-	module   lazy[moduledata]
-	separate *debugFile // nil where the DWARF is in the executable, or nowhere
-	problem  error      // of a separate debug file that was found and not used
-	debug    lazy[*debugInfo]
-	files    fileNames
-	closed   sync.Once
+	// wrapperID is FuncID_wrapper, or 0 where it is not known.
+	wrapperID byte
+	module    lazy[moduledata]
+	separate  *debugFile // nil where the DWARF is in the executable, or nowhere
+	problem   error      // of a separate debug file that was found and not used
+	debug     lazy[*debugInfo]
+	files     fileNames
+	closed    sync.Once
 }
 
 // A Function is one function of the executable, identified by its entry: names
@@ -93,6 +95,7 @@ type Function struct {
 	Wrapper bool
 
 	record uint32 // offset of its _func in the function table
+	top    bool   // TOPFRAME: nothing calls it; from functionAt alone
 }
 
 // A Kind is what an instruction does to the flow of control.
@@ -157,6 +160,10 @@ type Runtime struct {
 	// Goidgen is the link time address of runtime.sched.goidgen, the last number of a
 	// goroutine that was handed out to a processor; 0 where it is not known.
 	Goidgen uint64
+	// Turns are where stacks go on otherwise than by frame pointers; SchedBP is the
+	// offset of runtime.gobuf.bp, by which they do, or 0 where it is not known.
+	Turns   []Turn
+	SchedBP uint64
 }
 
 // A Signature is a function's parameters and results in the order of the

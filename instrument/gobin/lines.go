@@ -13,12 +13,18 @@ type record struct {
 	spTable  uint32
 	fileTab  uint32
 	inlining uint32 // pc-value table of indexes into the inlining tree, or 0
-	unit     uint32
-	line     int32 // of the declaration; 0 before Go 1.20
-	lineTab  uint32
+	// inlineTree is where that lies, from moduledata.gofunc on, or noFuncdata.
+	inlineTree uint32
+	unit       uint32
+	line       int32 // of the declaration; 0 before Go 1.20
+	lineTab    uint32
 }
 
-const inlTreeIndex = 2 // abi.PCDATA_InlTreeIndex
+const (
+	inlTreeIndex = 2 // abi.PCDATA_InlTreeIndex
+	inlTree      = 3 // abi.FUNCDATA_InlTree
+	noFuncdata   = 1<<32 - 1
+)
 
 func (f *File) record(fn *Function) (record, error) {
 	size := f.table.recordSize
@@ -36,6 +42,8 @@ func (f *File) record(fn *Function) (record, error) {
 	}
 	word := func(at int) uint32 { return binary.LittleEndian.Uint32(p[at:]) }
 	r := record{
+		inlineTree: noFuncdata,
+
 		args:    int32(word(8)),
 		spTable: word(16),
 		fileTab: word(20),
@@ -47,6 +55,12 @@ func (f *File) record(fn *Function) (record, error) {
 	}
 	if word(28) > inlTreeIndex && uint64(len(p)) == most {
 		r.inlining = word(int(size) + 4*inlTreeIndex)
+	}
+	// Behind the offsets of the pc-value tables come those of other data.
+	if p[size-1] > inlTree {
+		if p, err := f.view(at+size+4*uint64(word(28))+4*inlTree, 4); err == nil {
+			r.inlineTree = binary.LittleEndian.Uint32(p)
+		}
 	}
 	return r, nil
 }

@@ -12,11 +12,14 @@ type moduledata struct {
 	addr  uint64
 	text  uint64
 	types span // zero where the layout of this Go version is not known
+	// funcdata is what a function's funcdata is relative to (gofunc); 0 where the
+	// layout is not known.
+	funcdata uint64
 }
 
 // Offsets in runtime.moduledata: the same from Go 1.18 to 1.27.
 const (
-	moduleSize  = 320 // as far as it is read
+	moduleSize  = 352 // as far as it is read
 	moduleText  = 176
 	moduleEtext = 184
 )
@@ -33,6 +36,16 @@ func moduleTypes(minor int) (types, etypes int, ok bool) {
 		return 296, 312, true // typedesclen came between
 	}
 	return 0, 0, false
+}
+
+// moduleFuncdata is the offset of moduledata.gofunc, which has rodata between it
+// and etypes, and from Go 1.27 on two words more.
+func moduleFuncdata(minor int) (int, bool) {
+	_, etypes, ok := moduleTypes(minor)
+	if minor >= 27 {
+		return etypes + 32, ok
+	}
+	return etypes + 16, ok
 }
 
 // textStart is moduledata.text, by the address of the function table.
@@ -76,6 +89,13 @@ func (f *File) readModule(addr, table uint64) (moduledata, error) {
 		if s, ok := f.segment(types.start); ok && types.start <= types.end && types.end-s.addr <= s.size {
 			m.types = types
 		}
+	}
+	if at, ok := moduleFuncdata(f.minor); ok {
+		if _, ok := f.segment(word(at)); ok {
+			m.funcdata = word(at)
+		}
+	} else if s, ok := f.section(".go.func"); ok { // from Go 1.27 on
+		m.funcdata = s.Addr
 	}
 	return m, nil
 }

@@ -3,6 +3,7 @@ package gobin
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
@@ -10,22 +11,39 @@ import (
 // print it. It looks into the function table of the file, so that it works
 // without Functions, after Release, too; it reads some hundred bytes.
 func (f *File) NameAt(addr uint64) (string, error) {
-	t := f.table
-	if addr < t.text || addr-t.text > 1<<32-1 {
-		return "", fmt.Errorf("name the function at %#x: it is not in the code", addr)
+	fn, err := f.functionAt(addr)
+	return fn.Name, err
+}
+
+// functionAt is Lookup without Functions: of the function at an address it knows
+// Entry, End, Symbol, Name, Wrapper, SPWrite and C.
+func (f *File) functionAt(addr uint64) (Function, error) {
+	fn, err := f.searchFunction(addr)
+	if err != nil {
+		return Function{}, fmt.Errorf("name the function at %#x: %w", addr, err)
 	}
-	var entry [tableEntry]byte
-	read := func(i uint64) (offset uint64, err error) {
-		err = f.ReadAddr(entry[:], t.records.start+i*tableEntry)
-		return uint64(binary.LittleEndian.Uint32(entry[:])), err
+	return fn, nil
+}
+
+func (f *File) searchFunction(addr uint64) (Function, error) {
+	t := &f.table
+	if addr < t.text || addr-t.text > 1<<32-1 {
+		return Function{}, errors.New("it is not in the code")
+	}
+	entry := func(i uint64) (offset, record uint64, err error) {
+		p, err := f.view(t.records.start+i*tableEntry, tableEntry)
+		if err != nil {
+			return 0, 0, err
+		}
+		return uint64(binary.LittleEndian.Uint32(p)), uint64(binary.LittleEndian.Uint32(p[4:])), nil
 	}
 	// The last entry at or below the address.
 	low, high := uint64(0), t.count
 	for high-low > 1 {
 		middle := low + (high-low)/2
-		offset, err := read(middle)
+		offset, _, err := entry(middle)
 		if err != nil {
-			return "", fmt.Errorf("name the function at %#x: %w", addr, err)
+			return Function{}, err
 		}
 		if offset <= addr-t.text {
 			low = middle
@@ -33,23 +51,50 @@ func (f *File) NameAt(addr uint64) (string, error) {
 			high = middle
 		}
 	}
-	if _, err := read(low); err != nil {
-		return "", fmt.Errorf("name the function at %#x: %w", addr, err)
-	}
-	record := uint64(binary.LittleEndian.Uint32(entry[4:]))
-	var head [8]byte // entry, offset of the name
-	if err := f.ReadAddr(head[:], t.records.start+record); err != nil {
-		return "", fmt.Errorf("name the function at %#x: %w", addr, err)
-	}
-	const maxName = 1 << 12
-	at := uint64(binary.LittleEndian.Uint32(head[4:]))
-	if at >= t.names.size() {
-		return "", fmt.Errorf("name the function at %#x: its name is outside the table", addr)
-	}
-	text, err := f.readAlloc(t.names.start+at, min(maxName, t.names.size()-at))
+	start, record, err := entry(low)
 	if err != nil {
-		return "", fmt.Errorf("name the function at %#x: %w", addr, err)
+		return Function{}, err
+	}
+	end, _, err := entry(low + 1)
+	if err != nil {
+		return Function{}, err
+	}
+	if addr-t.text < start || addr-t.text >= end {
+		return Function{}, errors.New("it is not in the code")
+	}
+	head, err := f.view(t.records.start+record, t.recordSize)
+	if err != nil {
+		return Function{}, err
+	}
+	symbol, err := f.nameAt(binary.LittleEndian.Uint32(head[4:]))
+	if err != nil {
+		return Function{}, err
+	}
+	c := binary.LittleEndian.Uint32(head[16:]) == 0 // as in tableReader.function
+	return Function{
+		Entry:   t.text + start,
+		End:     t.text + end,
+		Symbol:  symbol,
+		Name:    printName(symbol),
+		SPWrite: head[t.recordSize-3]&spWriteFlag != 0 || c,
+		C:       c,
+		top:     head[t.recordSize-3]&topFrameFlag != 0,
+		Wrapper: f.wrapperID != 0 && head[t.recordSize-4] == f.wrapperID,
+		record:  uint32(record),
+	}, nil
+}
+
+// nameAt is the name at an offset in the function table's names.
+func (f *File) nameAt(offset uint32) (string, error) {
+	const maxName = 1 << 12
+	names := &f.table.names
+	if uint64(offset) >= names.size() {
+		return "", errors.New("its name is outside the table")
+	}
+	text, err := f.view(names.start+uint64(offset), min(maxName, names.size()-uint64(offset)))
+	if err != nil {
+		return "", err
 	}
 	name, _, _ := bytes.Cut(text, []byte{0})
-	return printName(string(name)), nil
+	return string(name), nil
 }

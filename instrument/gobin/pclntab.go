@@ -15,12 +15,13 @@ import (
 // _func, and Go 1.26 leaves the start of the text zero in the header, so that
 // runtime.moduledata has to say it.
 const (
-	tableMagic  = 0xfffffff1 // from Go 1.20 on
-	tableMagic0 = 0xfffffff0 // Go 1.18 and 1.19
-	headerSize  = 8 + 8*8
-	asmFlag     = 1 << 2
-	spWriteFlag = 1 << 1
-	tableEntry  = 8 // entry and record, 4 bytes each
+	tableMagic   = 0xfffffff1 // from Go 1.20 on
+	tableMagic0  = 0xfffffff0 // Go 1.18 and 1.19
+	headerSize   = 8 + 8*8
+	asmFlag      = 1 << 2
+	topFrameFlag = 1
+	spWriteFlag  = 1 << 1
+	tableEntry   = 8 // entry and record, 4 bytes each
 )
 
 // A table is where the parts of the function table are.
@@ -163,20 +164,22 @@ func (b tableReader) name(offset uint32) (string, error) {
 }
 
 // markWrappers sets Wrapper. The number of FuncID_wrapper differs between Go
-// versions, but it has always followed that of runtime.systemstack_switch, which
-// every executable has (src/internal/abi/symtab.go).
+// versions, but it has always been the second behind that of runtime.systemstack,
+// which every executable has (src/internal/abi/symtab.go). The one between is
+// that of runtime.systemstack_switch, which Go 1.18 does not record.
 func (f *File) markWrappers(b tableReader) {
 	id := func(fn *Function) byte { return b.records[uint64(fn.record)+b.size-4] }
 	var wrapper byte
 	for i := range f.funcs {
-		if f.funcs[i].Symbol == "runtime.systemstack_switch" {
-			wrapper = id(&f.funcs[i]) + 1
+		if f.funcs[i].Symbol == "runtime.systemstack" {
+			wrapper = id(&f.funcs[i]) + 2
 			break
 		}
 	}
-	if wrapper <= 1 {
+	if wrapper <= 2 {
 		return
 	}
+	f.wrapperID = wrapper
 	for i := range f.funcs {
 		f.funcs[i].Wrapper = id(&f.funcs[i]) == wrapper
 	}

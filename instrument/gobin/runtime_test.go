@@ -3,6 +3,7 @@ package gobin
 import (
 	"debug/elf"
 	"encoding/hex"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -33,7 +34,11 @@ func TestRuntime(t *testing.T) {
 		if f.Arch == AMD64 && r.Goidgen == 0 {
 			t.Error("the last number of a goroutine is nowhere")
 		}
-		if r != want {
+		want.Turns, want.SchedBP = r.Turns, schedBP(f.minor)
+		if len(r.Turns) < 3 && f.Arch == AMD64 {
+			t.Errorf("turns %+v", r.Turns)
+		}
+		if !reflect.DeepEqual(r, want) {
 			t.Errorf("%+v, want %+v", r, want)
 		}
 	})
