@@ -5,7 +5,7 @@ package bpf
 
 import "github.com/cilium/ebpf"
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type panic_value -type chunk -type root -type secret_state -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type class -type condition -type event_flags -type cookie_flags -type values_layout -type cookie_role -type panic_layout uspan uspan.bpf.c
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type panic_value -type chunk -type root -type secret_state -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type class -type condition -type event_flags -type cookie_flags -type values_layout -type cookie_role -type panic_layout -type stack_word -type turn_kind -type turn uspan uspan.bpf.c
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" self self.bpf.c
 
 // The structs of event.h, which the kernel programs send, and of maps.h, which
@@ -39,6 +39,10 @@ type (
 	DynamicKey = uspanDynamicKey
 	// Binary is what is the same for all processes of one executable.
 	Binary = uspanBinary
+	// Stack is a stack at the entry of a function.
+	Stack = uspanStack
+	// Turn is a function of the runtime where stacks go on otherwise.
+	Turn = uspanTurn
 	// Counters are what was lost, by cause.
 	Counters = uspanCounters
 	// Goroutine has open frames.
@@ -121,6 +125,16 @@ const (
 	RoleFatal     = uint64(uspanCookieRoleROLE_FATAL)
 	RoleGoexit    = uint64(uspanCookieRoleROLE_GOEXIT)
 	RoleGoexitEnd = uint64(uspanCookieRoleROLE_GOEXIT_END)
+
+	// What a word of a Stack says beside an address, and what that is of it.
+	StackExact   = uint64(1) << uspanStackWordSTACK_EXACT_BIT
+	StackAtFrame = uint64(1) << uspanStackWordSTACK_AT_FRAME_BIT
+	StackCreator = uint64(1) << uspanStackWordSTACK_CREATOR_BIT
+	StackAddress = uint64(1)<<uspanStackWordSTACK_ADDRESS_BITS - 1
+
+	TurnInjected = uint16(uspanTurnKindTURN_INJECTED)
+	TurnSignal   = uint16(uspanTurnKindTURN_SIGNAL)
+	TurnSwitch   = uint16(uspanTurnKindTURN_SWITCH)
 
 	// PanicRaw is how many bytes of the value of a panic are read; what a string
 	// header there leads to is behind them.

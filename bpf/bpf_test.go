@@ -41,6 +41,7 @@ func loadPrograms(t *testing.T, cookieBits uint64, live bool, chunkBytes, values
 	for variable, value := range map[string]any{
 		"cookie_bits":  cookieBits,
 		"live":         live,
+		"stacked":      live,
 		"chunk_bytes":  chunkBytes,
 		"values_bytes": valuesBytes,
 	} {

@@ -14,6 +14,9 @@ const volatile bool live = false;
  */
 const volatile __u64 cookie_bits = ~0ULL;
 
+/* Whether a call's stack at its entry is told. */
+const volatile bool stacked = false;
+
 /* Bytes of a chunk at most; those of registers are fewer. */
 const volatile __u32 chunk_bytes = 128;
 

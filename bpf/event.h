@@ -44,6 +44,7 @@ struct event {
 	__u64 trace[2];
 	__u64 span;
 	__u64 parent;
+	__u64 stack; /* at the entry: its key in `stacks`; 0: there is none */
 	__u16 args;
 	__u16 results;
 	__u8 kind;
@@ -204,6 +205,49 @@ struct secret_state {
 	__u16 pad;
 };
 
+/*
+ * A stack at the entry of a function: the return address of the call, then those of
+ * its callers, at link time. What else a word can say is in callers.h.
+ */
+#define STACK_WORDS 128
+#define STACK_SPARE 4 /* of them for what comes of the last address */
+
+struct stack {
+	__u64 calls; /* that had it, where these are counted: see tally */
+	__u32 function;
+	__u16 length; /* in words */
+	__u8 cut;     /* 1: there is more, which is too much or could not be read */
+	__u8 whole;
+	__u64 words[STACK_WORDS];
+};
+
+enum stack_word {
+	STACK_EXACT_BIT = 63,
+	STACK_AT_FRAME_BIT = 62,
+	STACK_CREATOR_BIT = 61,
+	STACK_ADDRESS_BITS = 56,
+};
+
+/* Functions of the runtime where the chain of frame pointers is not all. */
+enum turn_kind {
+	/* it was called from where a signal, or a trap, interrupted the code */
+	TURN_INJECTED = 1,
+	/* the kernel called it on the signal stack: `delta` bytes above its stack
+	 * pointer is what was interrupted */
+	TURN_SIGNAL = 2,
+	/* it switched to the thread's own stack */
+	TURN_SWITCH = 3,
+};
+
+struct turn {
+	__u64 start; /* of its code, at link time */
+	__u32 size;
+	__u16 kind;
+	__s16 delta;
+};
+
+#define TURNS 5
+
 /* What differs between executables. */
 struct binary {
 	__u32 goid_offset;	  /* of runtime.g.goid, in bytes */
@@ -219,6 +263,13 @@ struct binary {
 	__u32 gopc_offset;	  /* of runtime.g.gopc */
 	__u32 parent_goid_offset; /* of runtime.g.parentGoid; 0: before Go 1.21 */
 	__u32 sigcode_offset;	  /* of runtime.g.sigcode0, where a panic returns to before */
+	__u32 machine_offset;	  /* of runtime.g.m */
+	__u32 curg_offset;	  /* of runtime.m.curg */
+	__u32 sched_bp;		  /* of runtime.gobuf.bp */
+	__u32 pad;
+	__u64 turns_start; /* all of them are between these */
+	__u64 turns_size;
+	struct turn turns[TURNS];
 };
 
 /* A `go` statement: the call of runtime.newproc. */
@@ -308,4 +359,5 @@ struct counters {
 	__u64 links_lost;      /* links of roots that could not be told */
 	__u64 children_lost;   /* `go` statements whose goroutine could not be told or kept */
 	__u64 panics_full;     /* panics whose value could not be kept or told */
+	__u64 stacks_full;     /* calls for whose stack there was no memory */
 };

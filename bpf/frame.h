@@ -165,6 +165,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	frame->event.tid = hit->tid;
 	frame->event.goid = hit->goid;
 	frame->event.span = new_id();
+	frame->event.stack = hit->stack;
 	frame->outer_budget = goroutine->budget;
 	frame->event.parent = goroutine->context.span;
 	if (frame->event.parent &&

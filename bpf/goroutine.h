@@ -15,6 +15,7 @@ struct hit {
 	__u64 hi;	      /* the top of its stack */
 	__u64 return_address; /* where the return address lies */
 	__u64 depth;
+	__u64 stack; /* the number of its stack, at an entry */
 	__u32 tgid;
 	__u32 tid;
 	__u32 process; /* its number */
@@ -22,6 +23,7 @@ struct hit {
 };
 
 #define STACK_HI_OFFSET 8      /* of runtime.g.stack.hi, in every Go version */
+#define SCHED_OFFSET 56	       /* of runtime.g.sched, which begins with sp and pc */
 #define STACK_MAX (1ULL << 32) /* the runtime's own limit is 1 GB */
 
 /* A process's or thread's id in uspan's PID namespace; 0: it is not in it. */
@@ -226,4 +228,13 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 unknown:
 	hit->unknown = 1;
 	return false;
+}
+
+/* What addresses of the process are above those of its executable. */
+static __always_inline __u64 load_bias(struct binary *binary)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct mm_struct *mm = task->mm;
+
+	return binary->moves && mm ? mm->start_code - binary->code_start : 0;
 }

@@ -39,9 +39,21 @@ struct thread_struct {
 #define REGISTER_G(r) ((r)->r14)
 #define REGISTER_SP(r) ((r)->sp)
 #define REGISTER_PC(r) ((r)->ip)
+#define REGISTER_FP(r) ((r)->bp)
+#define FIRST_CALLER(r) 0 /* it is on the stack */
+#define FIRST_CALLER_IN_REGISTER 0
 #define ARGUMENT_0(r) ((r)->ax)
 #define ARGUMENT_1(r) ((r)->bx)
 #define THREAD_POINTER(task) ((task)->thread.fsbase)
+
+/*
+ * Registers in what the kernel puts on the stack for a signal handler, from the
+ * handler's return address on: struct rt_sigframe of arch/x86/include/asm/sigframe.h,
+ * whose ucontext has struct sigcontext_64 at 40.
+ */
+#define SIGNAL_FRAME_BP (8 + 40 + 10 * 8)
+#define SIGNAL_FRAME_SP (8 + 40 + 15 * 8)
+#define SIGNAL_FRAME_PC (8 + 40 + 16 * 8)
 
 #define FLAG_CARRY (1 << 0)
 #define FLAG_ZERO (1 << 6)
@@ -87,6 +99,9 @@ struct thread_struct {
 #define REGISTER_G(r) ((r)->x[28])
 #define REGISTER_SP(r) ((r)->sp)
 #define REGISTER_PC(r) ((r)->pc)
+#define REGISTER_FP(r) ((r)->x[29])
+#define FIRST_CALLER(r) ((r)->x[30])
+#define FIRST_CALLER_IN_REGISTER 1
 #define ARGUMENT_0(r) ((r)->x[0])
 #define ARGUMENT_1(r) ((r)->x[1])
 #define THREAD_POINTER(task) ((task)->thread.uw.tp_value)

@@ -318,6 +318,25 @@ struct {
 	__uint(max_entries, 1);
 } secrets SEC(".maps");
 
+/*
+ * number of a stack -> stack. It is made of the stack's words, so that one stands
+ * for all calls that have it. Full: the call has no stack, counted in stacks_full.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u64);
+	__type(value, struct stack);
+	__uint(max_entries, 1);
+} stacks SEC(".maps");
+
+/* 0 -> what a new entry of `stacks` is made from; never written. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct stack);
+	__uint(max_entries, 1);
+} empty_stack SEC(".maps");
+
 /* Events. Full: the event is gone, counted in ring_full. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -19,7 +19,7 @@ import (
 func TestStack(t *testing.T) {
 	kerneltest.Require(t)
 	objects := loadPrograms(t, ^uint64(0), false, 128, 1024)
-	for _, p := range []*ebpf.Program{objects.Enter, objects.Leave, objects.Unwound, objects.Spawned} {
+	for _, p := range []*ebpf.Program{objects.Enter, objects.Leave, objects.Unwound, objects.Spawned, objects.Tally} {
 		if usesStackOfProcessor(t, p) {
 			t.Errorf("%v has its stack in memory of the processor", p)
 		}

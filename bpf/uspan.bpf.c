@@ -18,6 +18,7 @@
 #include "panic.h"
 #include "child.h"
 #include "root.h"
+#include "callers.h"
 #include "frame.h"
 #include "process.h"
 #include "terminal.h"
@@ -45,6 +46,8 @@ const enum cookie_role *type_cookie_role __attribute__((unused));
 const struct panic_value *type_panic_value __attribute__((unused));
 const enum panic_layout *type_panic_layout __attribute__((unused));
 const enum condition *type_condition __attribute__((unused));
+const enum stack_word *type_stack_word __attribute__((unused));
+const enum turn_kind *type_turn_kind __attribute__((unused));
 
 SEC("uprobe.multi")
 int enter(struct registers *r)
@@ -64,6 +67,8 @@ int enter(struct registers *r)
 		keep_args(&hit, r);
 		return 0;
 	}
+	if (stacked)
+		hit.stack = stack_of(&hit, r);
 	push_frame(&hit, r);
 	if (cookie & COOKIE_BOTH) {
 		hit.now = bpf_ktime_get_ns();
@@ -145,5 +150,27 @@ int spawned(struct registers *r)
 		spawn(&hit, binary, site, REGISTER_PC(r));
 	else
 		count(&counted.children_lost);
+	return 0;
+}
+
+/* The entries of functions whose calls are counted by stack, in place of `enter`. */
+SEC("uprobe.multi")
+int tally(struct registers *r)
+{
+	__u64 cookie = bpf_get_attach_cookie(r) & cookie_bits;
+	struct hit hit = {};
+	struct stack *stack;
+
+	stay_on_stack_of_thread(r);
+	if (!stacked || cookie & COOKIE_RESTART || !condition_holds(r, COOKIE_CONDITION(cookie)))
+		return 0;
+	if (!look_process(&hit, cookie))
+		return 0;
+	hit.g = REGISTER_G(r);
+	hit.return_address = REGISTER_SP(r) + COOKIE_SP_OFFSET(cookie);
+	hit.stack = stack_of(&hit, r);
+	stack = bpf_map_lookup_elem(&stacks, &hit.stack);
+	if (stack)
+		count(&stack->calls);
 	return 0;
 }

@@ -28,6 +28,13 @@ type uspanBinary struct {
 	GopcOffset       uint32
 	ParentGoidOffset uint32
 	SigcodeOffset    uint32
+	MachineOffset    uint32
+	CurgOffset       uint32
+	SchedBp          uint32
+	Pad              uint32
+	TurnsStart       uint64
+	TurnsSize        uint64
+	Turns            [5]uspanTurn
 }
 
 type uspanChild struct {
@@ -130,6 +137,7 @@ type uspanCounters struct {
 	LinksLost      uint64
 	ChildrenLost   uint64
 	PanicsFull     uint64
+	StacksFull     uint64
 }
 
 type uspanDynamic struct {
@@ -170,6 +178,7 @@ type uspanEvent struct {
 	Trace    [2]uint64
 	Span     uint64
 	Parent   uint64
+	Stack    uint64
 	Args     uint16
 	Results  uint16
 	Kind     uint8
@@ -321,6 +330,25 @@ type uspanSecretState struct {
 	Pad   uint16
 }
 
+type uspanStack struct {
+	_        structs.HostLayout
+	Calls    uint64
+	Function uint32
+	Length   uint16
+	Cut      uint8
+	Whole    uint8
+	Words    [128]uint64
+}
+
+type uspanStackWord uint32
+
+const (
+	uspanStackWordSTACK_EXACT_BIT    uspanStackWord = 63
+	uspanStackWordSTACK_AT_FRAME_BIT uspanStackWord = 62
+	uspanStackWordSTACK_CREATOR_BIT  uspanStackWord = 61
+	uspanStackWordSTACK_ADDRESS_BITS uspanStackWord = 56
+)
+
 type uspanStep struct {
 	_       structs.HostLayout
 	Op      uint8
@@ -380,11 +408,27 @@ type uspanTrace struct {
 	Id [2]uint64
 }
 
+type uspanTurn struct {
+	_     structs.HostLayout
+	Start uint64
+	Size  uint32
+	Kind  uint16
+	Delta int16
+}
+
+type uspanTurnKind uint32
+
+const (
+	uspanTurnKindTURN_INJECTED uspanTurnKind = 1
+	uspanTurnKindTURN_SIGNAL   uspanTurnKind = 2
+	uspanTurnKindTURN_SWITCH   uspanTurnKind = 3
+)
+
 type uspanValuesLayout uint32
 
 const (
 	uspanValuesLayoutVALUES_EVENT uspanValuesLayout = 256
-	uspanValuesLayoutVALUES_BYTES uspanValuesLayout = 336
+	uspanValuesLayoutVALUES_BYTES uspanValuesLayout = 344
 )
 
 // Names of all BPF objects in the ELF.
@@ -395,6 +439,7 @@ const (
 	uspanMapChildren         = "children"
 	uspanMapDynamics         = "dynamics"
 	uspanMapEmptyPanic       = "empty_panic"
+	uspanMapEmptyStack       = "empty_stack"
 	uspanMapEmptyValues      = "empty_values"
 	uspanMapEvents           = "events"
 	uspanMapFrames           = "frames"
@@ -408,6 +453,7 @@ const (
 	uspanMapProcesses        = "processes"
 	uspanMapRootCalls        = "root_calls"
 	uspanMapSecrets          = "secrets"
+	uspanMapStacks           = "stacks"
 	uspanMapStatements       = "statements"
 	uspanMapSteps            = "steps"
 	uspanMapTraces           = "traces"
@@ -417,6 +463,7 @@ const (
 	uspanProgSeeExit         = "see_exit"
 	uspanProgSeeSignal       = "see_signal"
 	uspanProgSpawned         = "spawned"
+	uspanProgTally           = "tally"
 	uspanProgUnwound         = "unwound"
 	uspanVarChunkBytes       = "chunk_bytes"
 	uspanVarCookieBits       = "cookie_bits"
@@ -428,6 +475,7 @@ const (
 	uspanVarPidLevel         = "pid_level"
 	uspanVarPidNamespace     = "pid_namespace"
 	uspanVarSelfTgid         = "self_tgid"
+	uspanVarStacked          = "stacked"
 	uspanVarTraceChunk       = "trace_chunk"
 	uspanVarTypeChunk        = "type_chunk"
 	uspanVarTypeChunkStatus  = "type_chunk_status"
@@ -443,10 +491,12 @@ const (
 	uspanVarTypePanicValue   = "type_panic_value"
 	uspanVarTypeRoot         = "type_root"
 	uspanVarTypeSecretState  = "type_secret_state"
+	uspanVarTypeStackWord    = "type_stack_word"
 	uspanVarTypeStepFlags    = "type_step_flags"
 	uspanVarTypeStepGuard    = "type_step_guard"
 	uspanVarTypeStepLength   = "type_step_length"
 	uspanVarTypeStepOp       = "type_step_op"
+	uspanVarTypeTurnKind     = "type_turn_kind"
 	uspanVarTypeValuesLayout = "type_values_layout"
 	uspanVarValuesBytes      = "values_bytes"
 	uspanVarWakeupBytes      = "wakeup_bytes"
@@ -499,6 +549,7 @@ type uspanProgramSpecs struct {
 	SeeExit   *ebpf.ProgramSpec `ebpf:"see_exit"`
 	SeeSignal *ebpf.ProgramSpec `ebpf:"see_signal"`
 	Spawned   *ebpf.ProgramSpec `ebpf:"spawned"`
+	Tally     *ebpf.ProgramSpec `ebpf:"tally"`
 	Unwound   *ebpf.ProgramSpec `ebpf:"unwound"`
 }
 
@@ -510,6 +561,7 @@ type uspanMapSpecs struct {
 	Children     *ebpf.MapSpec `ebpf:"children"`
 	Dynamics     *ebpf.MapSpec `ebpf:"dynamics"`
 	EmptyPanic   *ebpf.MapSpec `ebpf:"empty_panic"`
+	EmptyStack   *ebpf.MapSpec `ebpf:"empty_stack"`
 	EmptyValues  *ebpf.MapSpec `ebpf:"empty_values"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	Frames       *ebpf.MapSpec `ebpf:"frames"`
@@ -523,6 +575,7 @@ type uspanMapSpecs struct {
 	Processes    *ebpf.MapSpec `ebpf:"processes"`
 	RootCalls    *ebpf.MapSpec `ebpf:"root_calls"`
 	Secrets      *ebpf.MapSpec `ebpf:"secrets"`
+	Stacks       *ebpf.MapSpec `ebpf:"stacks"`
 	Statements   *ebpf.MapSpec `ebpf:"statements"`
 	Steps        *ebpf.MapSpec `ebpf:"steps"`
 	Traces       *ebpf.MapSpec `ebpf:"traces"`
@@ -543,6 +596,7 @@ type uspanVariableSpecs struct {
 	PidLevel         *ebpf.VariableSpec `ebpf:"pid_level"`
 	PidNamespace     *ebpf.VariableSpec `ebpf:"pid_namespace"`
 	SelfTgid         *ebpf.VariableSpec `ebpf:"self_tgid"`
+	Stacked          *ebpf.VariableSpec `ebpf:"stacked"`
 	TraceChunk       *ebpf.VariableSpec `ebpf:"trace_chunk"`
 	TypeChunk        *ebpf.VariableSpec `ebpf:"type_chunk"`
 	TypeChunkStatus  *ebpf.VariableSpec `ebpf:"type_chunk_status"`
@@ -558,10 +612,12 @@ type uspanVariableSpecs struct {
 	TypePanicValue   *ebpf.VariableSpec `ebpf:"type_panic_value"`
 	TypeRoot         *ebpf.VariableSpec `ebpf:"type_root"`
 	TypeSecretState  *ebpf.VariableSpec `ebpf:"type_secret_state"`
+	TypeStackWord    *ebpf.VariableSpec `ebpf:"type_stack_word"`
 	TypeStepFlags    *ebpf.VariableSpec `ebpf:"type_step_flags"`
 	TypeStepGuard    *ebpf.VariableSpec `ebpf:"type_step_guard"`
 	TypeStepLength   *ebpf.VariableSpec `ebpf:"type_step_length"`
 	TypeStepOp       *ebpf.VariableSpec `ebpf:"type_step_op"`
+	TypeTurnKind     *ebpf.VariableSpec `ebpf:"type_turn_kind"`
 	TypeValuesLayout *ebpf.VariableSpec `ebpf:"type_values_layout"`
 	ValuesBytes      *ebpf.VariableSpec `ebpf:"values_bytes"`
 	WakeupBytes      *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
@@ -591,6 +647,7 @@ type uspanMaps struct {
 	Children     *ebpf.Map `ebpf:"children"`
 	Dynamics     *ebpf.Map `ebpf:"dynamics"`
 	EmptyPanic   *ebpf.Map `ebpf:"empty_panic"`
+	EmptyStack   *ebpf.Map `ebpf:"empty_stack"`
 	EmptyValues  *ebpf.Map `ebpf:"empty_values"`
 	Events       *ebpf.Map `ebpf:"events"`
 	Frames       *ebpf.Map `ebpf:"frames"`
@@ -604,6 +661,7 @@ type uspanMaps struct {
 	Processes    *ebpf.Map `ebpf:"processes"`
 	RootCalls    *ebpf.Map `ebpf:"root_calls"`
 	Secrets      *ebpf.Map `ebpf:"secrets"`
+	Stacks       *ebpf.Map `ebpf:"stacks"`
 	Statements   *ebpf.Map `ebpf:"statements"`
 	Steps        *ebpf.Map `ebpf:"steps"`
 	Traces       *ebpf.Map `ebpf:"traces"`
@@ -616,6 +674,7 @@ func (m *uspanMaps) Close() error {
 		m.Children,
 		m.Dynamics,
 		m.EmptyPanic,
+		m.EmptyStack,
 		m.EmptyValues,
 		m.Events,
 		m.Frames,
@@ -629,6 +688,7 @@ func (m *uspanMaps) Close() error {
 		m.Processes,
 		m.RootCalls,
 		m.Secrets,
+		m.Stacks,
 		m.Statements,
 		m.Steps,
 		m.Traces,
@@ -650,6 +710,7 @@ type uspanVariables struct {
 	PidLevel         *ebpf.Variable `ebpf:"pid_level"`
 	PidNamespace     *ebpf.Variable `ebpf:"pid_namespace"`
 	SelfTgid         *ebpf.Variable `ebpf:"self_tgid"`
+	Stacked          *ebpf.Variable `ebpf:"stacked"`
 	TraceChunk       *ebpf.Variable `ebpf:"trace_chunk"`
 	TypeChunk        *ebpf.Variable `ebpf:"type_chunk"`
 	TypeChunkStatus  *ebpf.Variable `ebpf:"type_chunk_status"`
@@ -665,10 +726,12 @@ type uspanVariables struct {
 	TypePanicValue   *ebpf.Variable `ebpf:"type_panic_value"`
 	TypeRoot         *ebpf.Variable `ebpf:"type_root"`
 	TypeSecretState  *ebpf.Variable `ebpf:"type_secret_state"`
+	TypeStackWord    *ebpf.Variable `ebpf:"type_stack_word"`
 	TypeStepFlags    *ebpf.Variable `ebpf:"type_step_flags"`
 	TypeStepGuard    *ebpf.Variable `ebpf:"type_step_guard"`
 	TypeStepLength   *ebpf.Variable `ebpf:"type_step_length"`
 	TypeStepOp       *ebpf.Variable `ebpf:"type_step_op"`
+	TypeTurnKind     *ebpf.Variable `ebpf:"type_turn_kind"`
 	TypeValuesLayout *ebpf.Variable `ebpf:"type_values_layout"`
 	ValuesBytes      *ebpf.Variable `ebpf:"values_bytes"`
 	WakeupBytes      *ebpf.Variable `ebpf:"wakeup_bytes"`
@@ -683,6 +746,7 @@ type uspanPrograms struct {
 	SeeExit   *ebpf.Program `ebpf:"see_exit"`
 	SeeSignal *ebpf.Program `ebpf:"see_signal"`
 	Spawned   *ebpf.Program `ebpf:"spawned"`
+	Tally     *ebpf.Program `ebpf:"tally"`
 	Unwound   *ebpf.Program `ebpf:"unwound"`
 }
 
@@ -693,6 +757,7 @@ func (p *uspanPrograms) Close() error {
 		p.SeeExit,
 		p.SeeSignal,
 		p.Spawned,
+		p.Tally,
 		p.Unwound,
 	)
 }

@@ -231,15 +231,6 @@ static __always_inline void follow_data(struct reading *reading, struct chunk *c
 		judge(reading, chunk, head, length);
 }
 
-/* What addresses of the process are above those of its executable. */
-static __always_inline __u64 load_bias(struct binary *binary)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct mm_struct *mm = task->mm;
-
-	return binary->moves && mm ? mm->start_code - binary->code_start : 0;
-}
-
 static __always_inline void follow_interface(struct reading *reading, struct chunk *chunk,
 					     struct step *step, __u32 at)
 {

@@ -27,6 +27,7 @@ type File struct {
 	DebugFile     *Text       `yaml:"debug-file"`
 	For           *Duration   `yaml:"for"`
 	Resource      []Attribute `yaml:"resource"`
+	Stack         *Switch     `yaml:"stack"`
 	Force         *Switch     `yaml:"force"`
 	MaxOpenCalls  *Number     `yaml:"max-open-calls"`
 	FlushTimeout  *Duration   `yaml:"flush-timeout"`

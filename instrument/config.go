@@ -33,6 +33,8 @@ type Config struct {
 	Outputs []Output
 	// Live asks for the begins of calls, too.
 	Live bool
+	// Stacks asks for the stack of each call at its entry.
+	Stacks bool
 	// For bounds the time of tracing; 0: until the targets end.
 	For time.Duration
 	// OpenCalls bounds the calls that are open at any moment, of all targets: what

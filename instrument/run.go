@@ -127,6 +127,15 @@ func (t *Trace) tell(record *bpf.Record) {
 	}
 }
 
+// readStack finds a stack by its number.
+func (t *Trace) readStack(number uint64) (bpf.Stack, bool) {
+	stack, ok, err := t.session.Stack(number)
+	if err != nil {
+		t.config.Log(err.Error())
+	}
+	return stack, ok
+}
+
 // warnOfNewFiles tells of a new file where an executable was: it is not traced.
 func (t *Trace) warnOfNewFiles() {
 	for _, i := range t.images {

@@ -73,6 +73,9 @@ func (t *Trace) start() error {
 	}
 	t.mapMemory = memory.Most()
 	t.assembler = span.NewAssembler(t.plans)
+	if t.config.Stacks {
+		t.assembler.ReadStacks(t.readStack)
+	}
 	for _, i := range t.images {
 		for _, p := range i.processes {
 			if err := t.adopt(p, i, 0); err != nil {

@@ -25,6 +25,7 @@ func TestConfigKeys(t *testing.T) {
 		"debug-file":      {[]string{"d"}, "d"},
 		"for":             {[]string{"3s"}, "3s"},
 		"resource":        {[]string{"a=b", "c=d=e"}, "{a: b, c: d=e}"},
+		"stack":           {[]string{"true"}, "true"},
 		"force":           {[]string{"true"}, "true"},
 		"max-open-calls":  {[]string{"2000"}, "2000"},
 		"flush-timeout":   {[]string{"9s"}, "9s"},

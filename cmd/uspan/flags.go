@@ -25,6 +25,7 @@ type flags struct {
 	capture      []string
 	depth        int
 	debugFile    string
+	stack        bool
 	duration     time.Duration
 	resource     []string
 	dryRun       bool
@@ -52,6 +53,7 @@ func (f *flags) add(set *pflag.FlagSet) {
 	addCapture(set, &f.capture, "capture arguments and results, `auto|none|EXPRESSIONS`: auto (default) or none, and repeatable "+
 		"'PATTERN: NAME=EXPR, …' for what is captured of functions instead, such as 'main.checkout: user=req.User.ID, n=len(items)'")
 	f.addReading(set)
+	set.BoolVar(&f.stack, "stack", false, "tell the stack of each call at its entry (code.stacktrace)")
 	set.DurationVar(&f.duration, "for", 0, "detach and flush after this `DURATION`")
 	set.StringArrayVar(&f.resource, "resource", nil, "resource attribute `KEY=VALUE` that wins over all others; repeatable")
 	set.BoolVar(&f.dryRun, "dry-run", false, "print the plan and end; needs no root")
@@ -117,6 +119,7 @@ func (f *flags) readConfig(set *pflag.FlagSet) error {
 	take(set, "max-open-calls", &f.openCalls, c.MaxOpenCalls)
 	take(set, "for", &f.duration, c.For)
 	take(set, "flush-timeout", &f.flushTimeout, c.FlushTimeout)
+	take(set, "stack", &f.stack, c.Stack)
 	take(set, "force", &f.force, c.Force)
 	if !set.Changed("verbose") && !set.Changed("quiet") { // which contradict each other
 		take(set, "verbose", &f.verbose, c.Verbose)
@@ -147,6 +150,7 @@ func (f *flags) settings() (instrument.Config, error) {
 		TraceSpans: f.traceSpans,
 		Say:        f.say,
 		Log:        f.log,
+		Stacks:     f.stack,
 	}
 	rules, err := f.rules()
 	if err != nil {

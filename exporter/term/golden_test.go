@@ -30,6 +30,23 @@ var scenarios = map[string]func(p *program){
 		time.Sleep(6 * time.Millisecond)
 		checkout.end(value("0", (*span.Error)(nil)))
 	},
+	"stacks": func(p *program) {
+		main := span.Frame{Function: "main.main", File: "/src/shop/main.go", Line: 12}
+		outer := p.call(18, "main.serve")
+		outer.begin.Stack = &span.Stack{
+			Frames:  []span.Frame{{Function: "main.serve"}, {Function: "main.(*pool).work.func1", File: "/src/shop/pool.go", Line: 31}},
+			Creator: &main,
+		}
+		begin := outer.begin
+		p.tree.Export([]*span.Span{&begin})
+		time.Sleep(200 * time.Millisecond)
+		inner := p.call(18, "main.load")
+		inner.begin.Stack = &span.Stack{Frames: []span.Frame{{Function: "main.load"}, {Function: "[code that is not Go's]"}, main}, Cut: true}
+		within := inner.begin
+		p.tree.Export([]*span.Span{&within})
+		inner.end()
+		outer.end()
+	},
 	"recursion": func(p *program) {
 		var fibonacci func(n int64) int64
 		fibonacci = func(n int64) int64 {

@@ -3,6 +3,7 @@ package term
 import (
 	"bytes"
 	"fmt"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -49,6 +50,37 @@ func (p *page) print(out *bytes.Buffer, lines []*line) {
 			pieces = p.line(l, width, most)
 		}
 		p.write(out, cut(pieces, width))
+		if l.kind == opened || l.kind == leaf || l.kind == endlessLeaf {
+			p.stack(out, l.span, width)
+		}
+	}
+}
+
+// stack prints who called, the nearest first, below a call.
+func (p *page) stack(out *bytes.Buffer, s *span.Span, width int) {
+	if s.Stack == nil {
+		return
+	}
+	margin := breadth(p.margin(&line{kind: opened, span: s}))
+	write := func(what string, f *span.Frame) {
+		pieces := []piece{{strings.Repeat(" ", margin), plain}, {indentation(s.Level, width), p.palette.goroutine(s.Goroutine)}}
+		if f != nil {
+			what += clean(f.Function)
+		}
+		pieces = append(pieces, piece{"    " + what, faint})
+		if f != nil && f.File != "" {
+			pieces = append(pieces, piece{fmt.Sprintf("  %s:%d", clean(path.Base(f.File)), f.Line), faint})
+		}
+		p.write(out, cut(pieces, width))
+	}
+	for i := range s.Stack.Frames[1:] {
+		write("← ", &s.Stack.Frames[i+1])
+	}
+	if s.Stack.Cut {
+		write("← …", nil)
+	}
+	if s.Stack.Creator != nil {
+		write("created by ", s.Stack.Creator)
 	}
 }
 

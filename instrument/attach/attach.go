@@ -34,6 +34,9 @@ type Options struct {
 	OpenCalls int
 	// TraceSpans bounds the spans of a trace, about. 0: it does not.
 	TraceSpans int
+	// Stacks makes the stack at its entry part of each call; Tally does nothing else
+	// but count the calls by it: see Tallies.
+	Stacks, Tally bool
 	// NoMulti goes without uprobe_multi links, as on kernels that have none.
 	NoMulti bool
 }
@@ -71,6 +74,7 @@ type Session struct {
 	signals link.Link
 	// multi says that the kernel has uprobe_multi links.
 	multi   bool
+	tally   bool   // Options.Tally
 	watched uint32 // processes so far
 	goBase  []int  // of each plan's `go` statements among all of them
 	// unwatched and rootless are why the probes that see panics, and those on
@@ -108,10 +112,10 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	if err := tables.configure(spec, options, ns); err != nil {
 		return nil, fmt.Errorf("configure the BPF programs: %w", err)
 	}
-	session := &Session{plans: plans, base: tables.base, goBase: tables.goBase, multi: !options.NoMulti && hasMulti(), unwatched: make(map[int]string), rootless: make(map[int]string)}
+	session := &Session{plans: plans, tally: options.Tally, base: tables.base, goBase: tables.goBase, multi: !options.NoMulti && hasMulti(), unwatched: make(map[int]string), rootless: make(map[int]string)}
 	if !session.multi {
 		// A program is for links of one kind.
-		for _, name := range []string{"enter", "leave", "unwound", "spawned"} {
+		for _, name := range []string{"enter", "leave", "unwound", "spawned", "tally"} {
 			spec.Programs[name].AttachType = ebpf.AttachNone
 		}
 	}
@@ -237,6 +241,10 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 			}
 			return no
 		})
+		if len(a.enter)+len(a.leave) > 0 && s.tally {
+			s.enter = append(s.enter, a.enter...)
+			return skipped, nil
+		}
 		if len(a.enter)+len(a.leave) > 0 {
 			s.unwatched[index] = a.watchPanics(blocks, pids)
 			s.rootless[index] = a.watchGo(blocks, pids)

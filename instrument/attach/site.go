@@ -75,7 +75,7 @@ func (a *attaching) attach(functions []int, pids []int) (refused map[int]string,
 		if refused, err = a.place(&a.leave, objects.Leave, ends, pid); err != nil || len(refused) > 0 {
 			return refused, err
 		}
-		if refused, err = a.place(&a.enter, objects.Enter, begins, pid); err != nil || len(refused) > 0 {
+		if refused, err = a.place(&a.enter, a.session.entering(), begins, pid); err != nil || len(refused) > 0 {
 			return refused, err
 		}
 	}
@@ -93,7 +93,7 @@ func (a *attaching) attachEach(functions []int, pids []int) (refused map[int]str
 		if err = a.placeEach(leave, objects.Leave, ends, pid, refused); err != nil {
 			break
 		}
-		if err = a.placeEach(enter, objects.Enter, begins, pid, refused); err != nil {
+		if err = a.placeEach(enter, a.session.entering(), begins, pid, refused); err != nil {
 			break
 		}
 	}
@@ -123,6 +123,9 @@ func (a addresses) slice(from, to int) addresses {
 func (a *attaching) sites(functions []int, kind func(*plan.Function) []plan.Site, entry bool) addresses {
 	p := a.session.plans[a.plan]
 	var all addresses
+	if a.session.tally && !entry {
+		return all
+	}
 	for _, i := range functions {
 		f := &p.Functions[i]
 		for _, site := range kind(f) {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/uspan/uspan/bpf"
+	"github.com/uspan/uspan/instrument/gobin"
 	"github.com/uspan/uspan/instrument/plan"
 )
 
@@ -238,6 +239,7 @@ func dynamic(d *plan.Dynamic, first uint32) bpf.Dynamic {
 func (t *tables) configure(spec *ebpf.CollectionSpec, options Options, ns pidNamespace) error {
 	for name, value := range map[string]any{
 		"live":          options.Live,
+		"stacked":       options.Stacks || options.Tally,
 		"cookie_bits":   t.cookieBits,
 		"chunk_bytes":   uint32(t.chunkBytes),
 		"values_bytes":  uint32(t.valuesBytes),
@@ -284,6 +286,7 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 		"secrets":       len(t.secrets),
 		"events":        options.RingBytes,
 		"empty_values":  1,
+		"stacks":        stacks(options),
 		"lost":          max(len(t.functions), 1),
 		"root_calls":    max(len(t.rootCalls), 1),
 		"go_sites":      max(len(t.goSites), 1),
@@ -293,9 +296,20 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 	} {
 		spec.Maps[name].MaxEntries = uint32(entries)
 	}
-	for _, name := range []string{"goroutines", "frames", "values", "processes", "panics", "statements"} {
+	for _, name := range []string{"goroutines", "frames", "values", "processes", "panics", "statements", "stacks"} {
 		spec.Maps[name].Flags |= unix.BPF_F_NO_PREALLOC
 	}
+}
+
+// stacks bounds the stacks that are kept.
+func stacks(options Options) int {
+	switch {
+	case options.Tally:
+		return 1 << 16
+	case options.Stacks:
+		return 1 << 14
+	}
+	return 1
 }
 
 // children bounds the goroutines whose parents are remembered.
@@ -352,6 +366,31 @@ func writeArray[T any](array *ebpf.Map, values []T) error {
 	return err
 }
 
+var turnKinds = map[gobin.TurnKind]uint16{
+	gobin.InjectedTurn: bpf.TurnInjected,
+	gobin.SignalTurn:   bpf.TurnSignal,
+	gobin.SwitchTurn:   bpf.TurnSwitch,
+}
+
+// turns writes turns, and what bounds them all.
+func turns(binary *bpf.Binary, all []gobin.Turn) {
+	first, last := ^uint64(0), uint64(0)
+	n := 0
+	for i := range all {
+		t := &all[i]
+		if n == len(binary.Turns) || t.Kind == gobin.SwitchTurn && (binary.MachineOffset == 0 || binary.CurgOffset == 0 || binary.SchedBp == 0) {
+			continue
+		}
+		first, last = min(first, t.Start), max(last, t.End)
+		turn := bpf.Turn{Start: t.Start, Size: uint32(t.End - t.Start), Kind: turnKinds[t.Kind], Delta: int16(t.Delta)}
+		binary.Turns[n] = turn
+		n++
+	}
+	if n > 0 {
+		binary.TurnsStart, binary.TurnsSize = first, last-first
+	}
+}
+
 func binaryOf(p *plan.Plan, every bool) bpf.Binary {
 	binary := bpf.Binary{
 		GoidOffset:    uint32(p.Runtime.Offsets.Goid),
@@ -359,12 +398,16 @@ func binaryOf(p *plan.Plan, every bool) bpf.Binary {
 		PanicOffset:   uint32(p.Runtime.Offsets.Panic),
 		PanicSpOffset: uint32(p.Runtime.Offsets.PanicSP),
 		SigcodeOffset: uint32(p.Runtime.Offsets.Sigcode0),
+		GopcOffset:    uint32(p.Runtime.Offsets.Gopc),
+		MachineOffset: uint32(p.Runtime.Offsets.M),
+		CurgOffset:    uint32(p.Runtime.Offsets.Curg),
+		SchedBp:       uint32(p.Runtime.SchedBP),
 	}
+	turns(&binary, p.Runtime.Turns)
 	if len(p.GoSites) > 0 {
 		binary.ThreadOffset = uint32(p.Runtime.Offsets.M)
 		binary.ProcessorOffset = uint32(p.Runtime.Offsets.P)
 		binary.GoidcacheOffset = uint32(p.Runtime.Offsets.GoidCache)
-		binary.GopcOffset = uint32(p.Runtime.Offsets.Gopc)
 		binary.ParentGoidOffset = uint32(p.Runtime.Offsets.ParentGoid)
 	}
 	if every {

@@ -16,6 +16,7 @@ type Assembler struct {
 	clock     *clock
 	panics    panics
 	links     map[ID]Link // of roots that come next
+	stacks    stacks
 }
 
 // A Process is what spans need to know of a process.
@@ -108,6 +109,9 @@ func (a *Assembler) Span(record *bpf.Record) *Span {
 		a.unwound(s, record)
 	}
 	decode(s, f, process, record)
+	if a.stacks.read != nil {
+		a.stack(s, f, record.Stack)
+	}
 	if record.Flags&bpf.EventLinked != 0 {
 		a.link(s)
 	}

@@ -14,6 +14,9 @@ func (s *Span) Attributes() []Attribute {
 		add("code.file.path", s.Function.File)
 		add("code.line.number", int64(s.Function.Line))
 	}
+	if s.Stack != nil {
+		add("code.stacktrace", s.Stack.Text)
+	}
 	add("uspan.goroutine.id", int64(s.Goroutine))
 	add("uspan.thread.id", int64(s.Thread))
 	for _, value := range s.Args {

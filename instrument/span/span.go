@@ -46,6 +46,9 @@ type Span struct {
 	// form of the attributes of the same names ("arg.x: float in a register").
 	Unavailable, Truncated, Redacted []string
 
+	// Stack is the stack of the call at its entry, where that was asked for; else nil.
+	Stack *Stack
+
 	// Error is set where the last result is a non-nil error, and where a panic
 	// ended the call whose value is known.
 	Error *Error

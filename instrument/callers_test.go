@@ -1,0 +1,242 @@
+package instrument_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/span"
+	"github.com/uspan/uspan/instrument/target"
+	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/testprog"
+)
+
+// ways are how a function of the generated program, `way%d`, goes on with a chain:
+// it calls next, in one way or another. %[1]d is its number.
+var ways = []string{
+	`func way%[1]d(c []byte) { inner%[1]d(c, len(c)) }
+func inner%[1]d(c []byte, n int) { if n >= 0 { innermost%[1]d(c) } }
+func innermost%[1]d(c []byte) { next(c) }`,
+
+	`//go:noinline
+func way%[1]d(c []byte) { var a [300]byte; copy(a[:], c); next(c); sink += int(a[7]) }`,
+
+	`type thing%[1]d struct{ n int }
+//go:noinline
+func (t *thing%[1]d) Do(c []byte) { next(c); t.n++ }
+func way%[1]d(c []byte) { var d doer = &thing%[1]d{}; some(&d); d.Do(c) }`,
+
+	`type base%[1]d struct{ n int }
+//go:noinline
+func (t base%[1]d) Do(c []byte) { next(c); sink += t.n }
+type whole%[1]d struct{ a int; *base%[1]d }
+func way%[1]d(c []byte) { var d doer = whole%[1]d{1, &base%[1]d{}}; some(&d); d.Do(c) }`,
+
+	`func way%[1]d(c []byte) { func() { defer func() { next(c) }(); sink++ }() }`,
+
+	`func each%[1]d[T any](v []T, do func(T)) { for _, x := range v { do(x) } }
+func way%[1]d(c []byte) { each%[1]d([]int{len(c)}, func(int) { next(c) }) }`,
+
+	`//go:noinline
+func way%[1]d(c []byte) { defer func() { next(c); recover() }(); panic("chain") }`,
+
+	`//go:noinline
+func load%[1]d(p *int) int { return *p }
+func way%[1]d(c []byte) { defer func() { next(c); recover() }(); sink += load%[1]d(nowhere) }`,
+
+	`func way%[1]d(c []byte) { reflect.ValueOf(next).Call([]reflect.Value{reflect.ValueOf(c)}) }`,
+
+	`type bound%[1]d struct{ n int }
+func (b *bound%[1]d) Go(c []byte) { next(c); b.n++ }
+func way%[1]d(c []byte) { f := (&bound%[1]d{}).Go; twice(&f); f(c) }`,
+
+	`func way%[1]d(c []byte) { done := make(chan bool); go func() { next(c); done <- true }(); <-done }`,
+
+	`func way%[1]d(c []byte) { new(sync.Once).Do(func() { next(c) }) }`,
+
+	`//go:noinline
+func deep%[1]d(c []byte, n int) { var a [1000]int; if n > 0 { deep%[1]d(c, n-1); sink += a[n]; return }; next(c) }
+func way%[1]d(c []byte) { deep%[1]d(c, len(c)*2) }`,
+}
+
+// The target prints, for each call of main.target, the frames that runtime.Callers
+// shows there, and what began its goroutine.
+const chains = `-- go.mod --
+module example.com/chains
+
+go 1.18
+-- main.go --
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"reflect"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+)
+
+type doer interface{ Do(c []byte) }
+
+type stack struct {
+	Functions []string
+	Lines     []int
+	Creator   string
+}
+
+var (
+	sink    int
+	nowhere *int
+	stacks  []stack
+	_       reflect.Value
+	_       sync.Once
+)
+
+//go:noinline
+func some(d *doer) {}
+
+//go:noinline
+func twice(f *func([]byte)) {}
+
+//go:noinline
+func target() {
+	pcs := make([]uintptr, 1000)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	var s stack
+	for more := true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		s.Functions = append(s.Functions, f.Function)
+		s.Lines = append(s.Lines, f.Line)
+	}
+	if _, rest, ok := strings.Cut(string(debug.Stack()), "created by "); ok {
+		s.Creator, _, _ = strings.Cut(rest, "\n")
+		s.Creator, _, _ = strings.Cut(s.Creator, " in goroutine")
+	}
+	stacks = append(stacks, s)
+}
+
+//go:noinline
+func next(c []byte) {
+	if len(c) == 0 {
+		target()
+		return
+	}
+	switch c[0] {
+%s	}
+}
+
+func main() {
+%s	json.NewEncoder(os.Stdout).Encode(stacks)
+}
+%s`
+
+// generateChains is a program with random functions and random chains of calls of them.
+func generateChains(n int) string {
+	random := rand.New(rand.NewPCG(6, 18))
+	var cases, calls, functions strings.Builder
+	const functionsMade = 40
+	for i := range functionsMade {
+		fmt.Fprintf(&cases, "\tcase %d:\n\t\tway%d(c[1:])\n", i, i)
+		way := ways[i%len(ways)]
+		if i >= len(ways) {
+			way = ways[random.IntN(len(ways))]
+		}
+		fmt.Fprintf(&functions, way+"\n\n", i)
+	}
+	for range n {
+		chain := make([]string, random.IntN(10))
+		for i := range chain {
+			chain[i] = fmt.Sprint(random.IntN(functionsMade))
+		}
+		fmt.Fprintf(&calls, "\tnext([]byte{%s})\n", strings.Join(chain, ", "))
+	}
+	return fmt.Sprintf(chains, cases.String(), calls.String(), functions.String())
+}
+
+// The stack of every call is what the target's own runtime says at the same point,
+// with what was inlined, over panics, traps, reflection and stacks that grow.
+func TestStacks(t *testing.T) {
+	source := generateChains(1000)
+	for _, version := range []string{"go1.18.10", "go1.21.13", "", "go1.27.1"} {
+		for _, options := range []testprog.Options{
+			{GoVersion: version},
+			{GoVersion: version, Flags: []string{"-gcflags=all=-N -l"}},
+			{GoVersion: version, Strip: true},
+			{GoVersion: version, Flags: []string{"-buildmode=pie"}},
+		} {
+			t.Run(options.String(), func(t *testing.T) {
+				exe := testprog.Build(t, source, options)
+				kerneltest.Require(t)
+				spans, summary, printed := trace(t,
+					instrument.Config{Rules: plan.Rules{Patterns: []string{"main.target"}}, Stacks: true},
+					target.Command{Path: exe})
+				var want []struct {
+					Functions []string
+					Lines     []int
+					Creator   string
+				}
+				if err := json.NewDecoder(bytes.NewReader(printed)).Decode(&want); err != nil {
+					t.Fatal(err)
+				}
+				if len(spans) != 1000 || len(want) != 1000 || summary.LostSpans() != 0 {
+					t.Fatalf("%d spans, %d stacks, %+v", len(spans), len(want), summary)
+				}
+				wrong := 0
+				for i, s := range spans {
+					var expected []string
+					for j, f := range want[i].Functions {
+						switch line := want[i].Lines[j]; {
+						case f == "runtime.goexit": // which no traceback shows
+						case j == 0:
+							expected = append(expected, f)
+						default:
+							expected = append(expected, fmt.Sprintf("%s:%d", f, line))
+						}
+					}
+					if want[i].Creator != "" {
+						expected = append(expected, "created by "+want[i].Creator)
+					}
+					if diff := cmp.Diff(expected, stackOf(s)); diff != "" {
+						if wrong++; wrong <= 3 {
+							t.Errorf("call %d: (-runtime.Callers +span)\n%s", i, diff)
+						}
+					}
+				}
+				if wrong > 3 {
+					t.Errorf("%d stacks are wrong", wrong)
+				}
+			})
+		}
+	}
+}
+
+func stackOf(s *span.Span) []string {
+	if s.Stack == nil {
+		return nil
+	}
+	var frames []string
+	for i, f := range s.Stack.Frames {
+		if i == 0 {
+			frames = append(frames, f.Function)
+			continue
+		}
+		frames = append(frames, fmt.Sprintf("%s:%d", f.Function, f.Line))
+	}
+	if s.Stack.Cut {
+		frames = append(frames, "cut")
+	}
+	if s.Stack.Creator != nil {
+		frames = append(frames, "created by "+s.Stack.Creator.Function)
+	}
+	return frames
+}
