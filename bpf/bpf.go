@@ -64,6 +64,7 @@ const (
 	EventProcess = uint8(uspanEventKindEVENT_PROCESS)
 	EventPanic   = uint8(uspanEventKindEVENT_PANIC)
 	EventLink    = uint8(uspanEventKindEVENT_LINK)
+	EventExec    = uint8(uspanEventKindEVENT_EXEC)
 
 	EventValuesLost    = uint8(uspanEventFlagsEVENT_VALUES_LOST)
 	EventParentUnknown = uint8(uspanEventFlagsEVENT_PARENT_UNKNOWN)
@@ -74,6 +75,7 @@ const (
 	EndUnwound = uint8(uspanEndReasonEND_UNWOUND)
 	EndPanic   = uint8(uspanEndReasonEND_PANIC)
 	EndGoexit  = uint8(uspanEndReasonEND_GOEXIT)
+	EndExec    = uint8(uspanEndReasonEND_EXEC)
 
 	StepRange     = uint8(uspanStepOpSTEP_RANGE)
 	StepPointer   = uint8(uspanStepOpSTEP_POINTER)

@@ -8,6 +8,9 @@
 /* Whether the begin of a call is an event, too. */
 const volatile bool live = false;
 
+/* Whether processes that targets start are targets, too, where they run the same. */
+const volatile bool follow = false;
+
 /*
  * The bits that the cookies of calls can have: what no site of the plans asks for
  * is not in the programs, nor does the verifier spend time on it.

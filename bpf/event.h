@@ -15,6 +15,7 @@ enum event_kind {
 	EVENT_PROCESS = 3, /* the first hit in a process */
 	EVENT_PANIC = 4,   /* a panic that has unwound the calls that follow */
 	EVENT_LINK = 5,	   /* `trace` and `parent` of the call that a root, `span`, comes from */
+	EVENT_EXEC = 6,	   /* a process executes something: its calls have ended */
 };
 
 /* Why a call has ended. */
@@ -24,6 +25,7 @@ enum end_reason {
 	END_UNWOUND = 3, /* its frame is gone without a return, for whatever reason */
 	END_PANIC = 4,
 	END_GOEXIT = 5,
+	END_EXEC = 6, /* its process executes something */
 };
 
 /*

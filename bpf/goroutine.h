@@ -39,6 +39,12 @@ static __always_inline __u32 id_of(struct pid *pid)
 	return id;
 }
 
+/* A process's id in uspan's PID namespace by any of its threads; 0: it is not in it. */
+static __always_inline __u32 process_of(struct task_struct *task)
+{
+	return pid_namespace ? id_of(task->signal->pids[PIDTYPE_TGID]) : (__u32)task->tgid;
+}
+
 /*
  * Fills in the ids of the process and the thread. False: uspan cannot see them.
  * bpf_get_ns_current_pid_tgid would do for processes of this very namespace, but
@@ -56,13 +62,13 @@ static __always_inline bool identify(struct hit *hit)
 		return true;
 	}
 	task = bpf_get_current_task_btf();
-	hit->tgid = id_of(task->signal->pids[PIDTYPE_TGID]);
+	hit->tgid = process_of(task);
 	hit->tid = id_of(task->thread_pid);
 	return hit->tgid && hit->tid;
 }
 
-/* Tells uspan of a process that it may not know. */
-static __always_inline void tell_process(struct hit *hit)
+/* Tells uspan of a process: that it may not know it, or that it executes something. */
+static __always_inline void tell_process(struct hit *hit, __u8 kind)
 {
 	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
@@ -71,7 +77,7 @@ static __always_inline void tell_process(struct hit *hit)
 		return;
 	}
 	*event = (struct event){
-		.kind = EVENT_PROCESS,
+		.kind = kind,
 		.tgid = hit->tgid,
 		.function = COOKIE_FUNCTION(hit->cookie),
 		.start = bpf_ktime_get_ns(),
@@ -80,38 +86,34 @@ static __always_inline void tell_process(struct hit *hit)
 }
 
 /*
- * Whether the process is a target: one that uspan has named, or any of an
- * executable that is traced in every process. One that is known by another
- * executable has executed this one since.
+ * Whether the process is a target: one that uspan has named, any of an executable
+ * that is traced in every process, or a relative of a target.
  */
 static __always_inline bool is_target(struct hit *hit, __u32 index, struct binary *binary)
 {
 	struct process *known = bpf_map_lookup_elem(&processes, &hit->tgid);
 	struct process fresh = {.binary = index};
 
-	if (known && known->binary == index) {
-		hit->process = known->number;
-		return true;
-	}
-	if (!binary->every)
-		return false;
-	fresh.number = bpf_get_prandom_u32();
-	switch (bpf_map_update_elem(&processes, &hit->tgid, &fresh,
-				    known ? BPF_ANY : BPF_NOEXIST)) {
-	case 0:
-		hit->process = fresh.number;
-		tell_process(hit);
-		return true;
-	case -17: /* EEXIST: another thread was faster */
-		known = bpf_map_lookup_elem(&processes, &hit->tgid);
+	if (!known) {
+		if (!binary->every && !(follow && bpf_map_lookup_elem(&relatives, &hit->tgid)))
+			return false;
+		fresh.number = bpf_get_prandom_u32();
+		switch (bpf_map_update_elem(&processes, &hit->tgid, &fresh, BPF_NOEXIST)) {
+		case 0:
+			hit->process = fresh.number;
+			tell_process(hit, EVENT_PROCESS);
+			return true;
+		case -17: /* EEXIST: another thread was faster */
+			known = bpf_map_lookup_elem(&processes, &hit->tgid);
+			break;
+		default:
+			count(&counted.processes_full);
+		}
 		if (!known)
 			return false;
-		hit->process = known->number;
-		return true;
-	default:
-		count(&counted.processes_full);
-		return false;
 	}
+	hit->process = known->number;
+	return known->binary == index;
 }
 
 /*

@@ -260,8 +260,9 @@ struct {
 } empty_values SEC(".maps");
 
 /*
- * tgid -> process. Processes of an executable that is traced in every process
- * add themselves; those that end are removed. Full: counted in processes_full.
+ * tgid -> process. Processes of an executable that is traced in every process, and
+ * relatives of targets, add themselves; those that end, or execute something, are
+ * removed. Full: counted in processes_full.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -269,6 +270,18 @@ struct {
 	__type(value, struct process);
 	__uint(max_entries, 1);
 } processes SEC(".maps");
+
+/*
+ * tgid -> 1, with `follow`: processes that a target has started, or that were one
+ * until they executed something. They are targets again where they run what is
+ * traced; those that end are removed. Full: counted in processes_full.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 1);
+} relatives SEC(".maps");
 
 /* binary of the cookie -> binary. Written by uspan before attaching. */
 struct {

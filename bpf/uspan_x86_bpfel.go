@@ -164,6 +164,7 @@ const (
 	uspanEndReasonEND_UNWOUND uspanEndReason = 3
 	uspanEndReasonEND_PANIC   uspanEndReason = 4
 	uspanEndReasonEND_GOEXIT  uspanEndReason = 5
+	uspanEndReasonEND_EXEC    uspanEndReason = 6
 )
 
 type uspanEvent struct {
@@ -203,6 +204,7 @@ const (
 	uspanEventKindEVENT_PROCESS uspanEventKind = 3
 	uspanEventKindEVENT_PANIC   uspanEventKind = 4
 	uspanEventKindEVENT_LINK    uspanEventKind = 5
+	uspanEventKindEVENT_EXEC    uspanEventKind = 6
 )
 
 type uspanFrame struct {
@@ -451,6 +453,7 @@ const (
 	uspanMapNoPrograms       = "no_programs"
 	uspanMapPanics           = "panics"
 	uspanMapProcesses        = "processes"
+	uspanMapRelatives        = "relatives"
 	uspanMapRootCalls        = "root_calls"
 	uspanMapSecrets          = "secrets"
 	uspanMapStacks           = "stacks"
@@ -460,7 +463,9 @@ const (
 	uspanMapValues           = "values"
 	uspanProgEnter           = "enter"
 	uspanProgLeave           = "leave"
+	uspanProgSeeExec         = "see_exec"
 	uspanProgSeeExit         = "see_exit"
+	uspanProgSeeFork         = "see_fork"
 	uspanProgSeeSignal       = "see_signal"
 	uspanProgSpawned         = "spawned"
 	uspanProgTally           = "tally"
@@ -468,6 +473,7 @@ const (
 	uspanVarChunkBytes       = "chunk_bytes"
 	uspanVarCookieBits       = "cookie_bits"
 	uspanVarCounted          = "counted"
+	uspanVarFollow           = "follow"
 	uspanVarKernelSignals    = "kernel_signals"
 	uspanVarLive             = "live"
 	uspanVarMaxTraceSpans    = "max_trace_spans"
@@ -546,7 +552,9 @@ type uspanSpecs struct {
 type uspanProgramSpecs struct {
 	Enter     *ebpf.ProgramSpec `ebpf:"enter"`
 	Leave     *ebpf.ProgramSpec `ebpf:"leave"`
+	SeeExec   *ebpf.ProgramSpec `ebpf:"see_exec"`
 	SeeExit   *ebpf.ProgramSpec `ebpf:"see_exit"`
+	SeeFork   *ebpf.ProgramSpec `ebpf:"see_fork"`
 	SeeSignal *ebpf.ProgramSpec `ebpf:"see_signal"`
 	Spawned   *ebpf.ProgramSpec `ebpf:"spawned"`
 	Tally     *ebpf.ProgramSpec `ebpf:"tally"`
@@ -573,6 +581,7 @@ type uspanMapSpecs struct {
 	NoPrograms   *ebpf.MapSpec `ebpf:"no_programs"`
 	Panics       *ebpf.MapSpec `ebpf:"panics"`
 	Processes    *ebpf.MapSpec `ebpf:"processes"`
+	Relatives    *ebpf.MapSpec `ebpf:"relatives"`
 	RootCalls    *ebpf.MapSpec `ebpf:"root_calls"`
 	Secrets      *ebpf.MapSpec `ebpf:"secrets"`
 	Stacks       *ebpf.MapSpec `ebpf:"stacks"`
@@ -589,6 +598,7 @@ type uspanVariableSpecs struct {
 	ChunkBytes       *ebpf.VariableSpec `ebpf:"chunk_bytes"`
 	CookieBits       *ebpf.VariableSpec `ebpf:"cookie_bits"`
 	Counted          *ebpf.VariableSpec `ebpf:"counted"`
+	Follow           *ebpf.VariableSpec `ebpf:"follow"`
 	KernelSignals    *ebpf.VariableSpec `ebpf:"kernel_signals"`
 	Live             *ebpf.VariableSpec `ebpf:"live"`
 	MaxTraceSpans    *ebpf.VariableSpec `ebpf:"max_trace_spans"`
@@ -659,6 +669,7 @@ type uspanMaps struct {
 	NoPrograms   *ebpf.Map `ebpf:"no_programs"`
 	Panics       *ebpf.Map `ebpf:"panics"`
 	Processes    *ebpf.Map `ebpf:"processes"`
+	Relatives    *ebpf.Map `ebpf:"relatives"`
 	RootCalls    *ebpf.Map `ebpf:"root_calls"`
 	Secrets      *ebpf.Map `ebpf:"secrets"`
 	Stacks       *ebpf.Map `ebpf:"stacks"`
@@ -686,6 +697,7 @@ func (m *uspanMaps) Close() error {
 		m.NoPrograms,
 		m.Panics,
 		m.Processes,
+		m.Relatives,
 		m.RootCalls,
 		m.Secrets,
 		m.Stacks,
@@ -703,6 +715,7 @@ type uspanVariables struct {
 	ChunkBytes       *ebpf.Variable `ebpf:"chunk_bytes"`
 	CookieBits       *ebpf.Variable `ebpf:"cookie_bits"`
 	Counted          *ebpf.Variable `ebpf:"counted"`
+	Follow           *ebpf.Variable `ebpf:"follow"`
 	KernelSignals    *ebpf.Variable `ebpf:"kernel_signals"`
 	Live             *ebpf.Variable `ebpf:"live"`
 	MaxTraceSpans    *ebpf.Variable `ebpf:"max_trace_spans"`
@@ -743,7 +756,9 @@ type uspanVariables struct {
 type uspanPrograms struct {
 	Enter     *ebpf.Program `ebpf:"enter"`
 	Leave     *ebpf.Program `ebpf:"leave"`
+	SeeExec   *ebpf.Program `ebpf:"see_exec"`
 	SeeExit   *ebpf.Program `ebpf:"see_exit"`
+	SeeFork   *ebpf.Program `ebpf:"see_fork"`
 	SeeSignal *ebpf.Program `ebpf:"see_signal"`
 	Spawned   *ebpf.Program `ebpf:"spawned"`
 	Tally     *ebpf.Program `ebpf:"tally"`
@@ -754,7 +769,9 @@ func (p *uspanPrograms) Close() error {
 	return _UspanClose(
 		p.Enter,
 		p.Leave,
+		p.SeeExec,
 		p.SeeExit,
+		p.SeeFork,
 		p.SeeSignal,
 		p.Spawned,
 		p.Tally,

@@ -25,6 +25,7 @@ type File struct {
 	Capture       *Text       `yaml:"capture"`
 	CaptureDepth  *Number     `yaml:"capture-depth"`
 	DebugFile     *Text       `yaml:"debug-file"`
+	Follow        *Switch     `yaml:"follow"`
 	For           *Duration   `yaml:"for"`
 	Resource      []Attribute `yaml:"resource"`
 	Stack         *Switch     `yaml:"stack"`

@@ -24,6 +24,11 @@ type Config struct {
 	Command *target.Command
 	Targets []string
 
+	// Follow traces processes that a target starts, and what a target executes, where
+	// they run the same executable. Without it a target ends when it executes
+	// anything.
+	Follow bool
+
 	Rules plan.Rules
 	// Resource are attributes that win over those of the targets.
 	Resource []span.Attribute

@@ -54,6 +54,10 @@
 // Bias: what addresses in a process are above those in its executable, for
 // executables that are loaded anywhere (PIE).
 //
+// Relative: a process that a target has started, or that was a target until it
+// executed something. With Config.Follow it is a target where it runs an executable
+// that is traced.
+//
 // Lost: a call of a traced function that gave no span, counted by cause.
 // Unpaired: a return of a call that began before the probes were there.
 package instrument

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -32,6 +33,7 @@ package main
 import (
 	"os"
 	"syscall"
+	"time"
 )
 
 var how = os.Args[1]
@@ -58,13 +60,20 @@ func inner(ready chan bool) {
 		syscall.Kill(os.Getpid(), syscall.SIGTERM)
 		select {}
 	case "exec":
-		syscall.Exec("/bin/false", []string{"false"}, nil)
+		syscall.Exec("/bin/sleep", []string{"sleep", "0.5"}, nil)
+	case "exec itself":
+		self, _ := os.Executable()
+		syscall.Exec(self, []string{self, "sleep"}, os.Environ())
 	}
 }
 
 var ended = make(chan bool)
 
 func main() {
+	if how == "sleep" {
+		time.Sleep(500 * time.Millisecond)
+		return
+	}
 	if len(os.Args) > 2 {
 		os.Stdin.Read(make([]byte, 1))
 	}
@@ -80,14 +89,15 @@ func main() {
 func TestEnds(t *testing.T) {
 	exe := testprog.Build(t, ends, testprog.Options{})
 	kerneltest.Require(t)
-	for how, want := range map[string]span.Exit{
-		"exit":      {Status: 3},
-		"return":    {Status: 0},
-		"kill":      {Signal: "SIGKILL"},
-		"terminate": {Signal: "SIGTERM"},
-		"exec":      {Status: 1},
+	for how, want := range map[string]*span.Exit{
+		"exit":        {Status: 3},
+		"return":      {Status: 0},
+		"kill":        {Signal: "SIGKILL"},
+		"terminate":   {Signal: "SIGTERM"},
+		"exec":        nil,
+		"exec itself": nil,
 	} {
-		if _, err := os.Stat("/bin/false"); err != nil && how == "exec" {
+		if _, err := os.Stat("/bin/sleep"); err != nil && how == "exec" {
 			continue // a machine without any other program
 		}
 		rules := plan.Rules{Patterns: []string{"main.outer", "main.inner"}, Values: true}
@@ -126,7 +136,9 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-func checkEnds(t *testing.T, spans []*span.Span, summary *instrument.Summary, want span.Exit) {
+// checkEnds is called when the process has ended. Where that is not what ended the
+// calls, want is nil: the process has executed something that takes half a second.
+func checkEnds(t *testing.T, spans []*span.Span, summary *instrument.Summary, want *span.Exit) {
 	t.Helper()
 	if len(spans) != 4 || summary.Open != 4 {
 		t.Errorf("%d spans, %+v", len(spans), summary)
@@ -138,7 +150,10 @@ func checkEnds(t *testing.T, spans []*span.Span, summary *instrument.Summary, wa
 		var expected *span.Exit
 		// Who did not start the process may not learn it before Linux 6.15.
 		if (s.Parent == span.ID{}) && (s.Exit != nil || kernelSince(t, 6, 15)) {
-			expected = &want
+			expected = want
+		}
+		if lived := time.Since(s.End); want == nil && lived < 400*time.Millisecond {
+			t.Errorf("%s ends %v before the process", s.Function.Name, lived)
 		}
 		if diff := cmp.Diff(expected, s.Exit); diff != "" {
 			t.Errorf("%s: %s", s.Function.Name, diff)

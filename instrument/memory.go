@@ -107,7 +107,7 @@ func (c *Config) writeMemory(w io.Writer, images []*image) error {
 
 // options are those of the session.
 func (c *Config) options() attach.Options {
-	return attach.Options{Live: c.Live, Stacks: c.Stacks, OpenCalls: c.OpenCalls, TraceSpans: c.TraceSpans, RingBytes: c.ringBytes}
+	return attach.Options{Live: c.Live, Stacks: c.Stacks, OpenCalls: c.OpenCalls, TraceSpans: c.TraceSpans, Follow: c.Follow, RingBytes: c.ringBytes}
 }
 
 // ownMemory is roughly what uspan itself takes in user space once it traces,

@@ -3,6 +3,7 @@ package instrument
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/uspan/uspan/bpf"
 	"github.com/uspan/uspan/instrument/span"
@@ -13,6 +14,7 @@ import (
 type traced struct {
 	process *target.Process
 	image   *image
+	left    chan struct{} // closed when it is none any more, although it lives on
 }
 
 // finishing is a process that has ended and whose last events are still in the
@@ -33,7 +35,7 @@ func (t *Trace) adopt(p *target.Process, i *image, since uint64) error {
 	default:
 		missing = fmt.Errorf("process %d: %w", p.PID(), missing)
 	}
-	traced := &traced{process: p, image: i}
+	traced := &traced{process: p, image: i, left: make(chan struct{})}
 	t.processes[p.PID()] = traced
 	resource, err := p.Resource(t.describe(i))
 	if err != nil {
@@ -43,6 +45,8 @@ func (t *Trace) adopt(p *target.Process, i *image, since uint64) error {
 	go func() {
 		select {
 		case <-p.Done():
+		case <-traced.left:
+			return
 		case <-t.closed:
 			return
 		}
@@ -64,19 +68,17 @@ func (t *Trace) describe(i *image) target.Description {
 }
 
 // meet learns about a process that was not known: a new one of an executable, or
-// one that has executed another since. Its id may have been that of another that
+// one that has executed it since. Its id may have been that of another that
 // has just ended: what that left open is told in time by the kernel side, which
 // tells the two apart, or with the end of this one.
 func (t *Trace) meet(record *bpf.Record) {
 	pid := int(record.Tgid)
 	image := t.imageOf(int(record.Function))
 	if known := t.processes[pid]; known != nil {
-		if known.image == image && known.process.Alive() {
+		if record.Kind != bpf.EventProcess && known.image == image && known.process.Alive() {
 			return
 		}
-		if known.process != t.command {
-			known.process.Close()
-		}
+		t.leave(known)
 	}
 	p, err := target.Open(pid)
 	if err != nil {
@@ -92,6 +94,90 @@ func (t *Trace) meet(record *bpf.Record) {
 	if err := t.adopt(p, image, record.Start); err != nil {
 		t.config.Say(err.Error())
 	}
+}
+
+// executed takes note of a target that executes something: its calls have been told,
+// and if it is traced on, the kernel side says so.
+func (t *Trace) executed(record *bpf.Record) {
+	pid := int(record.Tgid)
+	known := t.processes[pid]
+	if known == nil {
+		return
+	}
+	if !t.config.Follow && !known.image.every {
+		t.config.Say(fmt.Sprintf("process %d executes something else, and is not traced any more "+
+			"(--follow traces it on where that is %s again)", pid, known.image.path))
+	}
+	t.leave(known)
+	t.assembler.Forget(pid)
+	delete(t.processes, pid)
+}
+
+// leave lets go of a process that may live on.
+func (t *Trace) leave(known *traced) {
+	close(known.left)
+	if known.process != t.command {
+		known.process.Close()
+	}
+}
+
+// relate tells the kernel side of the processes that targets have started already.
+// Those that are started meanwhile by processes that it knows are seen by it, those
+// by others are looked for again.
+func (t *Trace) relate() error {
+	var pids []int
+	for pid := range t.processes {
+		pids = append(pids, pid)
+	}
+	known := make(map[target.Descendant]bool)
+	for {
+		before := len(known)
+		descendants, err := target.Descendants(pids)
+		if err != nil {
+			return err
+		}
+		for _, d := range descendants {
+			if known[d] || t.processes[d.PID] != nil {
+				continue
+			}
+			known[d] = true
+			if err := t.session.Relate(d.PID); err != nil {
+				return err
+			}
+			// If it has ended before that, the id may be another's.
+			if !d.Alive() {
+				if err := t.session.Unrelate(d.PID); err != nil {
+					return err
+				}
+			}
+		}
+		if len(known) == before {
+			return nil
+		}
+	}
+}
+
+// relativesRun says whether a process that is no target yet, but a relative of one,
+// runs what is traced.
+func (t *Trace) relativesRun() bool {
+	pids, err := t.session.Relatives()
+	if err != nil {
+		t.config.Log(err.Error())
+	}
+	for _, pid := range pids {
+		p, err := target.Open(pid)
+		if err != nil {
+			continue
+		}
+		runs := slices.ContainsFunc(t.images, func(i *image) bool { return t.runs(p, i) })
+		if err := p.Close(); err != nil {
+			t.config.Log(err.Error())
+		}
+		if runs {
+			return true
+		}
+	}
+	return false
 }
 
 // imageOf is the image whose plan has a function of the session.
@@ -168,7 +254,11 @@ func (t *Trace) exit(pid int) *span.Exit {
 	if traced == nil {
 		return nil
 	}
-	if status, ok := traced.process.ExitStatus(); ok {
+	process := traced.process
+	if t.command != nil && t.command.PID() == pid {
+		process = t.command // how a child of uspan ended is known best
+	}
+	if status, ok := process.ExitStatus(); ok {
 		return &span.Exit{Status: status.Code, Signal: status.SignalName()}
 	}
 	return nil

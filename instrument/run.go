@@ -84,7 +84,7 @@ func (t *Trace) over() bool {
 			return false
 		}
 	}
-	return true
+	return !t.config.Follow || !t.relativesRun()
 }
 
 // read handles the next event, or what there is to do when there is none.
@@ -107,6 +107,8 @@ func (t *Trace) tell(record *bpf.Record) {
 	switch record.Kind {
 	case bpf.EventProcess:
 		t.meet(record)
+	case bpf.EventExec:
+		t.executed(record)
 	case bpf.EventPanic:
 		t.assembler.Panic(record)
 	case bpf.EventLink:
@@ -119,6 +121,9 @@ func (t *Trace) tell(record *bpf.Record) {
 		}
 		switch {
 		case s != nil:
+			if record.Reason == bpf.EndExec {
+				t.summary.Open++
+			}
 			t.emit(s)
 		case record.Kind == bpf.EventCall:
 			t.summary.Unknown++

@@ -93,6 +93,11 @@ func (t *Trace) start() error {
 		t.sayLeft(i.index, skipped)
 		i.plan.Skipped = nil // told; it can be longer than the plan
 	}
+	if t.config.Follow {
+		if err := t.relate(); err != nil {
+			return err
+		}
+	}
 	if removal := t.session.Removal(); removal >= 2*time.Second {
 		t.config.Say(fmt.Sprintf("this kernel has no uprobe_multi links (Linux 6.6 has): to remove the probes will take some %d s",
 			int(removal.Seconds())))

@@ -23,6 +23,7 @@ func TestConfigKeys(t *testing.T) {
 		"capture":         {[]string{"none"}, "none"},
 		"capture-depth":   {[]string{"3"}, "3"},
 		"debug-file":      {[]string{"d"}, "d"},
+		"follow":          {[]string{"true"}, "true"},
 		"for":             {[]string{"3s"}, "3s"},
 		"resource":        {[]string{"a=b", "c=d=e"}, "{a: b, c: d=e}"},
 		"stack":           {[]string{"true"}, "true"},

@@ -30,6 +30,7 @@ type flags struct {
 	resource     []string
 	dryRun       bool
 	force        bool
+	follow       bool
 	openCalls    int
 	flushTimeout time.Duration
 	verbose      bool
@@ -54,6 +55,7 @@ func (f *flags) add(set *pflag.FlagSet) {
 		"'PATTERN: NAME=EXPR, …' for what is captured of functions instead, such as 'main.checkout: user=req.User.ID, n=len(items)'")
 	f.addReading(set)
 	set.BoolVar(&f.stack, "stack", false, "tell the stack of each call at its entry (code.stacktrace)")
+	set.BoolVar(&f.follow, "follow", false, "trace child processes, and what the process executes in its place, where they run the same executable")
 	set.DurationVar(&f.duration, "for", 0, "detach and flush after this `DURATION`")
 	set.StringArrayVar(&f.resource, "resource", nil, "resource attribute `KEY=VALUE` that wins over all others; repeatable")
 	set.BoolVar(&f.dryRun, "dry-run", false, "print the plan and end; needs no root")
@@ -117,6 +119,7 @@ func (f *flags) readConfig(set *pflag.FlagSet) error {
 	take(set, "max-trace-spans", &f.traceSpans, c.MaxTraceSpans)
 	take(set, "capture-depth", &f.depth, c.CaptureDepth)
 	take(set, "max-open-calls", &f.openCalls, c.MaxOpenCalls)
+	take(set, "follow", &f.follow, c.Follow)
 	take(set, "for", &f.duration, c.For)
 	take(set, "flush-timeout", &f.flushTimeout, c.FlushTimeout)
 	take(set, "stack", &f.stack, c.Stack)
@@ -146,6 +149,7 @@ func (f *flags) settings() (instrument.Config, error) {
 		Version:    version(),
 		For:        f.duration,
 		Force:      f.force,
+		Follow:     f.follow,
 		OpenCalls:  f.openCalls,
 		TraceSpans: f.traceSpans,
 		Say:        f.say,

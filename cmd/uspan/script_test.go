@@ -53,6 +53,7 @@ func TestScript(t *testing.T) {
 		"SHOPAMD64": shopFor(t, "amd64"),
 		"CHARGE":    charge(t),
 		"FIBONACCI": testprog.Build(t, "../../examples/fibonacci", testprog.Options{}),
+		"KIN":       testprog.Build(t, kin, testprog.Options{}),
 		"GO386":     testprog.Build(t, empty, testprog.Options{GOARCH: "386"}),
 		"FOREIGN":   testprog.Build(t, empty, testprog.Options{GOARCH: foreign}),
 	}
@@ -98,6 +99,43 @@ func TestScript(t *testing.T) {
 		},
 	})
 }
+
+// kin visits, and starts itself, as often as its argument says, the last time in its
+// own place.
+const kin = `
+-- go.mod --
+module example.com/kin
+go 1.21
+-- main.go --
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+)
+
+//go:noinline
+func visit(n int) { fmt.Println("visit", n) }
+
+func main() {
+	n, _ := strconv.Atoi(os.Args[1])
+	visit(n)
+	next := []string{os.Args[0], strconv.Itoa(n - 1)}
+	switch n {
+	case 0:
+	case 1:
+		syscall.Exec(next[0], next, os.Environ())
+	default:
+		exec.Command("/bin/true").Run()
+		again := exec.Command(next[0], next[1])
+		again.Stdout = os.Stdout
+		again.Run()
+	}
+}
+`
 
 // Keys of what the commands of a script share.
 type (

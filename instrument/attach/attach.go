@@ -32,6 +32,9 @@ type Options struct {
 	// OpenCalls bounds the calls that are open at any moment, of all goroutines.
 	// 0: DefaultOpenCalls.
 	OpenCalls int
+	// Follow makes processes that a target has started, and what a target executes,
+	// targets too, where they run an executable that is traced.
+	Follow bool
 	// TraceSpans bounds the spans of a trace, about. 0: it does not.
 	TraceSpans int
 	// Stacks makes the stack at its entry part of each call; Tally does nothing else
@@ -70,8 +73,10 @@ type Session struct {
 	base    []int // of each plan's functions among all of them
 	enter   []probes
 	leave   []probes
-	exits   link.Link
-	signals link.Link
+	// watching are the links by which ends and starts of processes are seen, and
+	// signals.
+	watching []link.Link
+	follow   bool
 	// multi says that the kernel has uprobe_multi links.
 	multi   bool
 	tally   bool   // Options.Tally
@@ -112,7 +117,7 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	if err := tables.configure(spec, options, ns); err != nil {
 		return nil, fmt.Errorf("configure the BPF programs: %w", err)
 	}
-	session := &Session{plans: plans, tally: options.Tally, base: tables.base, goBase: tables.goBase, multi: !options.NoMulti && hasMulti(), unwatched: make(map[int]string), rootless: make(map[int]string)}
+	session := &Session{plans: plans, tally: options.Tally, follow: options.Follow, base: tables.base, goBase: tables.goBase, multi: !options.NoMulti && hasMulti(), unwatched: make(map[int]string), rootless: make(map[int]string)}
 	if !session.multi {
 		// A program is for links of one kind.
 		for _, name := range []string{"enter", "leave", "unwound", "spawned", "tally"} {
@@ -125,12 +130,8 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	if err := tables.write(&session.objects); err != nil {
 		return nil, errors.Join(fmt.Errorf("fill the BPF maps: %w", err), session.Close())
 	}
-	session.exits, err = link.AttachRawTracepoint(link.RawTracepointOptions{
-		Name:    "sched_process_exit",
-		Program: session.objects.SeeExit,
-	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("watch the ends of processes: %w", err), session.Close())
+	if err := session.watchProcesses(); err != nil {
+		return nil, errors.Join(err, session.Close())
 	}
 	session.ring, err = ringbuf.NewReader(session.objects.Events)
 	if err != nil {
@@ -158,33 +159,13 @@ func loadError(err error) error {
 	return fmt.Errorf("load the BPF programs: %w", err)
 }
 
-// Watch makes the events of a process come that runs the executable of the plan
-// with that index. Without it, only processes of executables that are attached
-// in every process are targets.
-func (s *Session) Watch(index, pid int) error {
-	s.watched++
-	process := bpf.Process{Binary: uint32(index), Number: s.watched}
-	if err := s.objects.Processes.Put(uint32(pid), process); err != nil {
-		return fmt.Errorf("watch process %d: %w", pid, err)
-	}
-	return nil
-}
-
-// Forget ends Watch, or what the kernel knows of a process that has ended.
-func (s *Session) Forget(pid int) error {
-	err := s.objects.Processes.Delete(uint32(pid))
-	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return fmt.Errorf("forget process %d: %w", pid, err)
-	}
-	return nil
-}
-
 // Attach places the probes of the plan with that index into the executable that
 // file is; its bytes are compared with the plan's. Functions that the kernel
 // refuses come back as skipped; no function left is an error.
 //
 // The probes are in the processes of pids, each of which Watch has to be told
-// of. With none, all processes of the executable are targets, now and later.
+// of; with Options.Follow in others, too, which may be their relatives. With none,
+// all processes of the executable are targets, now and later.
 func (s *Session) Attach(index int, file *os.File, pids []int) ([]plan.Skipped, error) {
 	p := s.plans[index]
 	skipped, err := s.attach(index, file, pids)
@@ -206,7 +187,7 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 	// The plan's own blocks have what the file was when it was planned for.
 	blocks := gobin.NewBlocks(file, info.Size())
 	functions, skipped := verify(p, blocks)
-	if len(pids) == 0 || s.multi && !filtersProcesses() {
+	if len(pids) == 0 || s.follow || s.multi && !filtersProcesses() {
 		pids = everywhere
 	}
 	if !s.multi {
@@ -346,12 +327,10 @@ func (s *Session) LostCalls() ([]bpf.Losses, error) {
 // Close detaches and frees everything in the kernel. Close is idempotent.
 func (s *Session) Close() error {
 	errs := []error{s.Detach()}
-	for _, l := range []link.Link{s.exits, s.signals} {
-		if l != nil {
-			errs = append(errs, l.Close())
-		}
+	for _, l := range s.watching {
+		errs = append(errs, l.Close())
 	}
-	s.exits, s.signals = nil, nil
+	s.watching = nil
 	if s.ring != nil {
 		errs = append(errs, s.ring.Close())
 	}

@@ -240,6 +240,7 @@ func (t *tables) configure(spec *ebpf.CollectionSpec, options Options, ns pidNam
 	for name, value := range map[string]any{
 		"live":          options.Live,
 		"stacked":       options.Stacks || options.Tally,
+		"follow":        options.Follow,
 		"cookie_bits":   t.cookieBits,
 		"chunk_bytes":   uint32(t.chunkBytes),
 		"values_bytes":  uint32(t.valuesBytes),
@@ -274,11 +275,16 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 		// Where events can be very large, the bound is on the memory.
 		values = max(min(options.OpenCalls, options.OpenCalls*bytesOfValues/int(slab(uint64(value)+elementBytes))), 1)
 	}
+	relatives := 1
+	if options.Follow {
+		relatives = maxProcesses
+	}
 	for name, entries := range map[string]int{
 		"goroutines":    options.OpenCalls,
 		"frames":        options.OpenCalls,
 		"values":        values,
 		"processes":     maxProcesses,
+		"relatives":     relatives,
 		"binaries":      t.binaries,
 		"functions":     max(len(t.functions), 1),
 		"steps":         max(len(t.steps), 1),
@@ -296,7 +302,7 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 	} {
 		spec.Maps[name].MaxEntries = uint32(entries)
 	}
-	for _, name := range []string{"goroutines", "frames", "values", "processes", "panics", "statements", "stacks"} {
+	for _, name := range []string{"goroutines", "frames", "values", "processes", "relatives", "panics", "statements", "stacks"} {
 		spec.Maps[name].Flags |= unix.BPF_F_NO_PREALLOC
 	}
 }

@@ -61,6 +61,8 @@ func (a *Assembler) unwound(s *Span, record *bpf.Record) {
 	switch record.Reason {
 	case bpf.EndUnwound:
 		s.Incomplete = Unwound
+	case bpf.EndExec:
+		s.Incomplete = ProcessExit
 	case bpf.EndGoexit:
 		s.Incomplete = Goexit
 	case bpf.EndPanic:

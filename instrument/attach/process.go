@@ -1,0 +1,87 @@
+package attach
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/uspan/uspan/bpf"
+)
+
+// watchProcesses lets the kernel side see what becomes of processes.
+func (s *Session) watchProcesses() error {
+	for name, program := range map[string]*ebpf.Program{
+		"sched_process_exit": s.objects.SeeExit,
+		"sched_process_exec": s.objects.SeeExec,
+	} {
+		l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: name, Program: program})
+		if err != nil {
+			return fmt.Errorf("watch processes (%s): %w", name, err)
+		}
+		s.watching = append(s.watching, l)
+	}
+	if !s.follow {
+		return nil
+	}
+	l, err := link.AttachTracing(link.TracingOptions{Program: s.objects.SeeFork})
+	if err != nil {
+		return fmt.Errorf("watch the starts of processes: %w", err)
+	}
+	s.watching = append(s.watching, l)
+	return nil
+}
+
+// Watch makes the events of a process come that runs the executable of the plan
+// with that index. Without it, only processes of executables that are attached
+// in every process are targets.
+func (s *Session) Watch(index, pid int) error {
+	s.watched++
+	process := bpf.Process{Binary: uint32(index), Number: s.watched}
+	if err := s.objects.Processes.Put(uint32(pid), process); err != nil {
+		return fmt.Errorf("watch process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// Forget ends Watch, or what the kernel knows of a process that has ended.
+func (s *Session) Forget(pid int) error {
+	if err := remove(s.objects.Processes, uint32(pid)); err != nil {
+		return fmt.Errorf("forget process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// Relatives are the processes that are no targets, but were started by one, or by
+// another relative, or have executed something since they were one: with
+// Options.Follow they become targets with their first call of what is traced.
+func (s *Session) Relatives() (pids []int, err error) {
+	var pid, one uint32
+	entries := s.objects.Relatives.Iterate()
+	for entries.Next(&pid, &one) {
+		var process bpf.Process
+		if s.objects.Processes.Lookup(pid, &process) != nil {
+			pids = append(pids, int(pid))
+		}
+	}
+	if err := entries.Err(); err != nil {
+		return nil, fmt.Errorf("read the relatives of targets: %w", err)
+	}
+	return pids, nil
+}
+
+// Relate makes a process a relative of a target.
+func (s *Session) Relate(pid int) error {
+	if err := s.objects.Relatives.Put(uint32(pid), uint32(1)); err != nil {
+		return fmt.Errorf("follow process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// Unrelate ends Relate.
+func (s *Session) Unrelate(pid int) error {
+	if err := remove(s.objects.Relatives, uint32(pid)); err != nil {
+		return fmt.Errorf("forget process %d: %w", pid, err)
+	}
+	return nil
+}
