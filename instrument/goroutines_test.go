@@ -120,7 +120,7 @@ func name(s *span.Span) string {
 }
 
 // A million goroutines, most of which never call anything that is traced, leave
-// nothing behind that grows, and no call has a wrong parent.
+// nothing behind that grows, uspan's own memory neither, and no call has a wrong parent.
 func TestManyGoroutines(t *testing.T) {
 	n := 40_000
 	if os.Getenv("TEST_ALL") == "1" {
@@ -129,7 +129,8 @@ func TestManyGoroutines(t *testing.T) {
 	exe := testprog.Build(t, archiveOf(t, "goroutines"), testprog.Options{})
 	kerneltest.Require(t)
 	var sums family
-	summary, inUse := runAndWait(t, instrument.Config{Rules: spawning, Outputs: []instrument.Output{&sums}},
+	memory := growth{Output: &sums, first: n / 200}
+	summary, inUse := runAndWait(t, instrument.Config{Rules: spawning}, &memory,
 		target.Command{Path: exe, Args: []string{"-many=" + fmt.Sprint(n)}})
 	if len(inUse) != 0 {
 		t.Errorf("the kernel still has entries: %v", inUse)
@@ -141,6 +142,7 @@ func TestManyGoroutines(t *testing.T) {
 	if sums.wrong != "" || sums.unknown > calls/20 {
 		t.Errorf("%s; %d parents are unknown", sums.wrong, sums.unknown)
 	}
+	memory.check(t)
 	t.Logf("%d spans, %d unknown parents, %+v", sums.spans, sums.unknown, summary.Lost)
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -191,7 +190,7 @@ func TestFatalPanic(t *testing.T) {
 	}
 }
 
-// A million panics leave nothing behind.
+// A million panics leave nothing behind, and uspan's own memory does not grow.
 func TestManyPanics(t *testing.T) {
 	n := 20_000
 	if os.Getenv("TEST_ALL") == "1" {
@@ -200,7 +199,8 @@ func TestManyPanics(t *testing.T) {
 	exe := testprog.Build(t, archiveOf(t, "panics"), testprog.Options{})
 	kerneltest.Require(t)
 	var sums tally
-	summary, inUse := runAndWait(t, instrument.Config{Rules: unwinding, Outputs: []instrument.Output{&sums}},
+	memory := growth{Output: &sums, first: n / 4}
+	summary, inUse := runAndWait(t, instrument.Config{Rules: unwinding}, &memory,
 		target.Command{Path: exe, Args: []string{"-many=" + fmt.Sprint(n)}})
 	if len(inUse) != 0 {
 		t.Errorf("the kernel still has entries: %v", inUse)
@@ -211,15 +211,13 @@ func TestManyPanics(t *testing.T) {
 	if sums.wrong != "" {
 		t.Error(sums.wrong)
 	}
-	if sums.most > 128<<20 {
-		t.Errorf("uspan used %d MiB", sums.most>>20)
-	}
-	t.Logf("%d spans, %+v, %d MiB", sums.spans, summary.Lost, sums.most>>20)
+	memory.check(t)
+	t.Logf("%d spans, %+v", sums.spans, summary.Lost)
 }
 
 // runAndWait traces a command that prints a line when it has done everything,
 // and ends with its standard input; inUse is what the kernel has in between.
-func runAndWait(t *testing.T, config instrument.Config, command target.Command) (summary *instrument.Summary, inUse map[string]int) {
+func runAndWait(t *testing.T, config instrument.Config, memory *growth, command target.Command) (summary *instrument.Summary, inUse map[string]int) {
 	t.Helper()
 	stdin, end, err := os.Pipe()
 	if err != nil {
@@ -233,6 +231,7 @@ func runAndWait(t *testing.T, config instrument.Config, command target.Command) 
 	defer done.Close()
 	command.Stdin, command.Stdout = stdin, stdout
 	config.Command = &command
+	config.Outputs = []instrument.Output{memory}
 	config.Say = func(message string) { t.Log(message) }
 	config.Log = config.Say
 	running, err := instrument.Start(config)
@@ -251,6 +250,7 @@ func runAndWait(t *testing.T, config instrument.Config, command target.Command) 
 		if err != nil {
 			t.Error(err)
 		}
+		memory.after = memoryInUse()
 		end.Close()
 		counted <- entries
 	}()
@@ -262,9 +262,8 @@ func runAndWait(t *testing.T, config instrument.Config, command target.Command) 
 
 // tally checks spans of many panics without keeping them.
 type tally struct {
-	spans, batches int
-	wrong          string
-	most           uint64 // bytes of memory
+	spans int
+	wrong string
 }
 
 func (c *tally) Export(spans []*span.Span) {
@@ -281,10 +280,5 @@ func (c *tally) Export(spans []*span.Span) {
 		if wrong && c.wrong == "" {
 			c.wrong = fmt.Sprintf("call %d: parent %x, %s, %v, %s", id, s.Parent, s.Incomplete, s.Error, strings.Join(s.Unavailable, ", "))
 		}
-	}
-	if c.batches++; c.batches%64 == 0 {
-		var memory runtime.MemStats
-		runtime.ReadMemStats(&memory)
-		c.most = max(c.most, memory.Sys)
 	}
 }
