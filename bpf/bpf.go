@@ -5,7 +5,7 @@ package bpf
 
 import "github.com/cilium/ebpf"
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type panic_value -type chunk -type root -type secret_state -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type class -type condition -type event_flags -type cookie_flags -type values_layout -type cookie_role -type panic_layout -type stack_word -type turn_kind -type turn uspan uspan.bpf.c
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type panic_value -type chunk -type root -type secret_state -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type class -type condition -type event_flags -type cookie_flags -type values_layout -type cookie_role -type panic_layout -type stack_word -type turn_kind -type turn -type bucket_layout uspan uspan.bpf.c
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" self self.bpf.c
 
 // The structs of event.h, which the kernel programs send, and of maps.h, which
@@ -29,6 +29,10 @@ type (
 	ChildKey = uspanChildKey
 	// Losses are the calls of one function that gave no event, by cause.
 	Losses = uspanLosses
+	// Durations is what is kept of the calls of one function, beside their buckets.
+	Durations = uspanDurations
+	// BucketKey identifies a bucket: calls of one function.
+	BucketKey = uspanBucketKey
 	// RootCall is a call that begins a trace.
 	RootCall = uspanRootCall
 	// SecretState is a state of the automaton that looks for secrets in keys.
@@ -141,6 +145,10 @@ const (
 	// PanicRaw is how many bytes of the value of a panic are read; what a string
 	// header there leads to is behind them.
 	PanicRaw = int(uspanPanicLayoutPANIC_RAW_BYTES)
+
+	// BucketBits is how many bits of a duration, behind its first, tell buckets
+	// apart: there are 2^BucketBits between two powers of two.
+	BucketBits = int(uspanBucketLayoutBUCKET_BITS)
 
 	// LevelKept is LEVEL_KEPT: in place of a level, arguments of a call that
 	// has not been entered yet.

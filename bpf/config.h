@@ -11,6 +11,9 @@ const volatile bool live = false;
 /* Whether processes that targets start are targets, too, where they run the same. */
 const volatile bool follow = false;
 
+/* Whether calls are counted by their durations, and are no events: see hist.h. */
+const volatile bool histograms = false;
+
 /*
  * The bits that the cookies of calls can have: what no site of the plans asks for
  * is not in the programs, nor does the verifier spend time on it.

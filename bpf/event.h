@@ -189,6 +189,12 @@ struct function {
 	__u32 calls;
 	__u32 start[3];
 	__u32 anywhere;
+	/*
+	 * With `histograms`: where the last result is, if that is an error, on the
+	 * stack in bytes from the return address on; in registers from -1 - `error`
+	 * on; or 0: it is none.
+	 */
+	__s32 error;
 };
 
 /*
@@ -269,7 +275,8 @@ struct binary {
 	__u32 curg_offset;	  /* of runtime.m.curg */
 	__u32 sched_bp;		  /* of runtime.gobuf.bp */
 	__u32 pad;
-	__u64 turns_start; /* all of them are between these */
+	__u64 error_string; /* address of *errors.errorString's type, at link time; 0: unknown */
+	__u64 turns_start;  /* all of them are between these */
 	__u64 turns_size;
 	struct turn turns[TURNS];
 };
@@ -344,6 +351,25 @@ struct losses {
 	__u64 frames_full;
 	__u64 goroutines_full;
 	__u64 no_goroutine;
+};
+
+/* What is kept of the calls of a function with `histograms`, beside their buckets. */
+struct durations {
+	__u64 sum;	  /* of durations, in ns */
+	__u64 max;	  /* the longest */
+	__u64 errors;	  /* calls that returned an error, or that a panic unwound */
+	__u64 panics;	  /* the latter */
+	__u64 unbucketed; /* calls that are in no bucket */
+};
+
+/* Calls of a function with durations that are about the same: see hist.h. */
+struct bucket_key {
+	__u32 function;
+	__u32 bucket;
+};
+
+enum bucket_layout {
+	BUCKET_BITS = 5, /* of a duration, behind its first, tell buckets apart */
 };
 
 /* What was lost, and why; each counted where it happens. */

@@ -26,11 +26,24 @@ static __always_inline __u64 new_id(void)
 /* Where the goroutine is once a frame is gone. */
 static __always_inline void step_out(struct goroutine *goroutine, struct frame *frame)
 {
-	goroutine->context = frame->outer;
 	goroutine->depth = frame->outer_depth;
+	goroutine->level--;
+	if (histograms)
+		return;
+	goroutine->context = frame->outer;
 	if (!frame->event.parent)
 		goroutine->budget = frame->outer_budget;
-	goroutine->level--;
+}
+
+/* What becomes of a call that has ended. */
+static __always_inline void end_call(struct frame *frame, struct values *entry, bool failed)
+{
+	if (histograms) {
+		count_call(&frame->event, failed);
+		return;
+	}
+	tell_link(frame);
+	send(&frame->event, entry);
 }
 
 struct unwinding {
@@ -61,11 +74,11 @@ static long unwind_one(__u32 n, void *context)
 	frame->event.reason = unwinding->reason;
 	if (unwinding->reason != END_UNWOUND)
 		blame(goroutine, frame, &unwinding->key, unwinding->now);
-	tell_link(frame);
-	send(&frame->event, bpf_map_lookup_elem(&values, &unwinding->key));
+	end_call(frame, histograms ? NULL : bpf_map_lookup_elem(&values, &unwinding->key), false);
 	step_out(goroutine, frame);
 	bpf_map_delete_elem(&frames, &unwinding->key);
-	bpf_map_delete_elem(&values, &unwinding->key);
+	if (!histograms)
+		bpf_map_delete_elem(&values, &unwinding->key);
 	return 0;
 }
 
@@ -113,6 +126,28 @@ static __always_inline void end_panic(struct hit *hit, __u64 depth, __u8 reason)
 /* What a frame is made from: the stack of a program has no room for one. */
 static const struct frame no_frame;
 
+/* Which span a call is that begins, and where it belongs. */
+static __always_inline void begin_span(struct hit *hit, struct goroutine *goroutine,
+				       struct frame *frame, struct registers *r)
+{
+	frame->event.span = new_id();
+	frame->outer_budget = goroutine->budget;
+	frame->outer = goroutine->context;
+	frame->event.parent = goroutine->context.span;
+	if (frame->event.parent &&
+	    (begins_trace(hit, &goroutine->context, r) || !trace_has_room(goroutine))) {
+		frame->event.flags |= EVENT_LINKED;
+		frame->event.parent = 0;
+	}
+	if (frame->event.parent) {
+		frame->event.trace[0] = goroutine->context.trace[0];
+		frame->event.trace[1] = goroutine->context.trace[1];
+	} else {
+		frame->event.trace[0] = new_id();
+		frame->event.trace[1] = new_id();
+	}
+}
+
 /* A call begins. */
 static __always_inline void push_frame(struct hit *hit, struct registers *r)
 {
@@ -137,7 +172,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	} else {
 		struct goroutine fresh = {.goid = hit->goid, .process = hit->process};
 
-		if (binary)
+		if (binary && !histograms)
 			flags = inherit(hit, binary, &fresh.context);
 		if (bpf_map_update_elem(&goroutines, &key, &fresh, BPF_ANY)) {
 			LOSE(COOKIE_FUNCTION(hit->cookie), goroutines_full);
@@ -164,27 +199,13 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	frame->event.tgid = hit->tgid;
 	frame->event.tid = hit->tid;
 	frame->event.goid = hit->goid;
-	frame->event.span = new_id();
 	frame->event.stack = hit->stack;
-	frame->outer_budget = goroutine->budget;
-	frame->event.parent = goroutine->context.span;
-	if (frame->event.parent &&
-	    (begins_trace(hit, &goroutine->context, r) || !trace_has_room(goroutine))) {
-		frame->event.flags |= EVENT_LINKED;
-		frame->event.parent = 0;
-	}
-	if (frame->event.parent) {
-		frame->event.trace[0] = goroutine->context.trace[0];
-		frame->event.trace[1] = goroutine->context.trace[1];
-	} else {
-		frame->event.trace[0] = new_id();
-		frame->event.trace[1] = new_id();
-	}
 	frame->depth = hit->depth;
 	frame->outer_depth = goroutine->depth;
-	frame->outer = goroutine->context;
+	if (!histograms)
+		begin_span(hit, goroutine, frame, r);
 
-	if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
+	if (!histograms && hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
 		long size = enter_args(hit, &frame_key, r);
 
 		if (size < 0) {
@@ -205,6 +226,8 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	goroutine->level++;
 	goroutine->hi = hit->hi;
 	goroutine->depth = hit->depth;
+	if (histograms)
+		return;
 	if (!frame->event.parent)
 		goroutine->budget = trace_chunk - 1;
 	adopt(hit, frame, &goroutine->context, REGISTER_PC(r));
@@ -219,6 +242,7 @@ static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 	bool tail = (hit->cookie & (COOKIE_TAIL | COOKIE_BOTH)) == COOKIE_TAIL;
 	struct values *entry = NULL;
 	struct frame *frame;
+	bool failed = false;
 
 	if (!goroutine) {
 		count(&counted.unpaired);
@@ -243,13 +267,14 @@ static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 	frame->event.end = hit->now;
 	frame->event.kind = EVENT_CALL;
 	frame->event.reason = tail ? END_TAIL : END_RETURN;
-	if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
+	if (histograms) {
+		failed = hit->cookie & COOKIE_RESULTS && !tail && has_failed(hit, r);
+	} else if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
 		entry = bpf_map_lookup_elem(&values, &frame_key);
 		if (entry && hit->cookie & COOKIE_RESULTS && !tail)
 			frame->event.results = read_results(hit, entry, frame->event.args, r);
 	}
-	tell_link(frame);
-	send(&frame->event, entry);
+	end_call(frame, entry, failed);
 	step_out(goroutine, frame);
 	goroutine->hi = hit->hi;
 	bpf_map_delete_elem(&frames, &frame_key);

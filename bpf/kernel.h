@@ -24,6 +24,19 @@ struct mm_struct {
 			(to)[n] = (reg); \
 	} while (0)
 
+/*
+ * Returns a register where n is `of`. The verifier wants constant offsets from the
+ * context, which the compiler would compute from n.
+ */
+#define ARGUMENT_CASE(of, r, field)                                                       \
+	case of: {                                                                        \
+		__u64 value_;                                                             \
+		asm volatile("%0 = *(u64 *)(%1 + %2)"                                     \
+			     : "=r"(value_)                                               \
+			     : "r"(r), "i"(__builtin_offsetof(struct registers, field))); \
+		return value_;                                                            \
+	}
+
 #if defined(__TARGET_ARCH_x86)
 
 /* struct pt_regs of arch/x86/include/uapi/asm/ptrace.h */
@@ -80,6 +93,23 @@ static __always_inline void copy_arguments(__u64 *to, struct registers *r, __u32
 	COPY_REGISTER(to, set, 8, r->r11);
 }
 
+/* One of them; 0 where there is none. */
+static __always_inline __u64 argument(struct registers *r, __u32 n)
+{
+	switch (n) {
+		ARGUMENT_CASE(0, r, ax);
+		ARGUMENT_CASE(1, r, bx);
+		ARGUMENT_CASE(2, r, cx);
+		ARGUMENT_CASE(3, r, di);
+		ARGUMENT_CASE(4, r, si);
+		ARGUMENT_CASE(5, r, r8);
+		ARGUMENT_CASE(6, r, r9);
+		ARGUMENT_CASE(7, r, r10);
+		ARGUMENT_CASE(8, r, r11);
+	}
+	return 0;
+}
+
 #elif defined(__TARGET_ARCH_arm64)
 
 /* struct user_pt_regs of arch/arm64/include/uapi/asm/ptrace.h */
@@ -123,6 +153,30 @@ static __always_inline void copy_arguments(__u64 *to, struct registers *r, __u32
 #pragma unroll
 	for (int i = 0; i < 16; i++)
 		COPY_REGISTER(to, set, i, r->x[i]);
+}
+
+/* One of them; 0 where there is none. */
+static __always_inline __u64 argument(struct registers *r, __u32 n)
+{
+	switch (n) {
+		ARGUMENT_CASE(0, r, x[0]);
+		ARGUMENT_CASE(1, r, x[1]);
+		ARGUMENT_CASE(2, r, x[2]);
+		ARGUMENT_CASE(3, r, x[3]);
+		ARGUMENT_CASE(4, r, x[4]);
+		ARGUMENT_CASE(5, r, x[5]);
+		ARGUMENT_CASE(6, r, x[6]);
+		ARGUMENT_CASE(7, r, x[7]);
+		ARGUMENT_CASE(8, r, x[8]);
+		ARGUMENT_CASE(9, r, x[9]);
+		ARGUMENT_CASE(10, r, x[10]);
+		ARGUMENT_CASE(11, r, x[11]);
+		ARGUMENT_CASE(12, r, x[12]);
+		ARGUMENT_CASE(13, r, x[13]);
+		ARGUMENT_CASE(14, r, x[14]);
+		ARGUMENT_CASE(15, r, x[15]);
+	}
+	return 0;
 }
 
 #else

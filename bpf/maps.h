@@ -307,6 +307,26 @@ struct {
 	__uint(max_entries, 1);
 } lost SEC(".maps");
 
+/*
+ * bucket_key -> calls. Full, or no memory at this moment: the call is in no bucket,
+ * counted in `durations`. What is written at every call by all processors is spread
+ * over the buckets, so that they need not be kept for each processor.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct bucket_key);
+	__type(value, __u64);
+	__uint(max_entries, 1);
+} buckets SEC(".maps");
+
+/* function of the cookie -> durations, for each processor. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct durations);
+	__uint(max_entries, 1);
+} durations SEC(".maps");
+
 /* function.first + n, and as steps say -> step. Written by uspan before attaching. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

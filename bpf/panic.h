@@ -116,7 +116,7 @@ static __always_inline void begin_panic(struct hit *hit, struct registers *r, st
 	panic->event.tid = hit->tid;
 	panic->event.goid = hit->goid;
 	panic->event.start = bpf_ktime_get_ns();
-	if (reason == END_PANIC)
+	if (reason == END_PANIC && !histograms)
 		read_panic(panic, ARGUMENT_0(r), ARGUMENT_1(r));
 	return;
 full:
@@ -144,7 +144,7 @@ static __always_inline void blame(struct goroutine *goroutine, struct frame *fra
 			continue;
 		frame->event.reason = panic->event.reason;
 		frame->event.panic = panic->event.panic;
-		if (panic->told == now || panic->event.reason != END_PANIC)
+		if (histograms || panic->told == now || panic->event.reason != END_PANIC)
 			return;
 		panic->told = now;
 		panic->event.end = now;

@@ -15,6 +15,7 @@
 #include "ring.h"
 #include "secret.h"
 #include "values.h"
+#include "hist.h"
 #include "panic.h"
 #include "child.h"
 #include "root.h"
@@ -48,6 +49,7 @@ const enum panic_layout *type_panic_layout __attribute__((unused));
 const enum condition *type_condition __attribute__((unused));
 const enum stack_word *type_stack_word __attribute__((unused));
 const enum turn_kind *type_turn_kind __attribute__((unused));
+const enum bucket_layout *type_bucket_layout __attribute__((unused));
 
 SEC("uprobe.multi")
 int enter(struct registers *r)

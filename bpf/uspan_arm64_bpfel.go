@@ -32,10 +32,23 @@ type uspanBinary struct {
 	CurgOffset       uint32
 	SchedBp          uint32
 	Pad              uint32
+	ErrorString      uint64
 	TurnsStart       uint64
 	TurnsSize        uint64
 	Turns            [5]uspanTurn
 }
+
+type uspanBucketKey struct {
+	_        structs.HostLayout
+	Function uint32
+	Bucket   uint32
+}
+
+type uspanBucketLayout uint32
+
+const (
+	uspanBucketLayoutBUCKET_BITS uspanBucketLayout = 5
+)
 
 type uspanChild struct {
 	_       structs.HostLayout
@@ -140,6 +153,15 @@ type uspanCounters struct {
 	StacksFull     uint64
 }
 
+type uspanDurations struct {
+	_          structs.HostLayout
+	Sum        uint64
+	Max        uint64
+	Errors     uint64
+	Panics     uint64
+	Unbucketed uint64
+}
+
 type uspanDynamic struct {
 	_      structs.HostLayout
 	First  uint32
@@ -237,6 +259,7 @@ type uspanFunction struct {
 	Calls    uint32
 	Start    [3]uint32
 	Anywhere uint32
+	Error    int32
 }
 
 type uspanGoSite struct {
@@ -438,7 +461,9 @@ const (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	uspanMapBinaries         = "binaries"
+	uspanMapBuckets          = "buckets"
 	uspanMapChildren         = "children"
+	uspanMapDurations        = "durations"
 	uspanMapDynamics         = "dynamics"
 	uspanMapEmptyPanic       = "empty_panic"
 	uspanMapEmptyStack       = "empty_stack"
@@ -474,6 +499,7 @@ const (
 	uspanVarCookieBits       = "cookie_bits"
 	uspanVarCounted          = "counted"
 	uspanVarFollow           = "follow"
+	uspanVarHistograms       = "histograms"
 	uspanVarKernelSignals    = "kernel_signals"
 	uspanVarLive             = "live"
 	uspanVarMaxTraceSpans    = "max_trace_spans"
@@ -483,6 +509,7 @@ const (
 	uspanVarSelfTgid         = "self_tgid"
 	uspanVarStacked          = "stacked"
 	uspanVarTraceChunk       = "trace_chunk"
+	uspanVarTypeBucketLayout = "type_bucket_layout"
 	uspanVarTypeChunk        = "type_chunk"
 	uspanVarTypeChunkStatus  = "type_chunk_status"
 	uspanVarTypeClass        = "type_class"
@@ -566,7 +593,9 @@ type uspanProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type uspanMapSpecs struct {
 	Binaries     *ebpf.MapSpec `ebpf:"binaries"`
+	Buckets      *ebpf.MapSpec `ebpf:"buckets"`
 	Children     *ebpf.MapSpec `ebpf:"children"`
+	Durations    *ebpf.MapSpec `ebpf:"durations"`
 	Dynamics     *ebpf.MapSpec `ebpf:"dynamics"`
 	EmptyPanic   *ebpf.MapSpec `ebpf:"empty_panic"`
 	EmptyStack   *ebpf.MapSpec `ebpf:"empty_stack"`
@@ -599,6 +628,7 @@ type uspanVariableSpecs struct {
 	CookieBits       *ebpf.VariableSpec `ebpf:"cookie_bits"`
 	Counted          *ebpf.VariableSpec `ebpf:"counted"`
 	Follow           *ebpf.VariableSpec `ebpf:"follow"`
+	Histograms       *ebpf.VariableSpec `ebpf:"histograms"`
 	KernelSignals    *ebpf.VariableSpec `ebpf:"kernel_signals"`
 	Live             *ebpf.VariableSpec `ebpf:"live"`
 	MaxTraceSpans    *ebpf.VariableSpec `ebpf:"max_trace_spans"`
@@ -608,6 +638,7 @@ type uspanVariableSpecs struct {
 	SelfTgid         *ebpf.VariableSpec `ebpf:"self_tgid"`
 	Stacked          *ebpf.VariableSpec `ebpf:"stacked"`
 	TraceChunk       *ebpf.VariableSpec `ebpf:"trace_chunk"`
+	TypeBucketLayout *ebpf.VariableSpec `ebpf:"type_bucket_layout"`
 	TypeChunk        *ebpf.VariableSpec `ebpf:"type_chunk"`
 	TypeChunkStatus  *ebpf.VariableSpec `ebpf:"type_chunk_status"`
 	TypeClass        *ebpf.VariableSpec `ebpf:"type_class"`
@@ -654,7 +685,9 @@ func (o *uspanObjects) Close() error {
 // It can be passed to loadUspanObjects or ebpf.CollectionSpec.LoadAndAssign.
 type uspanMaps struct {
 	Binaries     *ebpf.Map `ebpf:"binaries"`
+	Buckets      *ebpf.Map `ebpf:"buckets"`
 	Children     *ebpf.Map `ebpf:"children"`
+	Durations    *ebpf.Map `ebpf:"durations"`
 	Dynamics     *ebpf.Map `ebpf:"dynamics"`
 	EmptyPanic   *ebpf.Map `ebpf:"empty_panic"`
 	EmptyStack   *ebpf.Map `ebpf:"empty_stack"`
@@ -682,7 +715,9 @@ type uspanMaps struct {
 func (m *uspanMaps) Close() error {
 	return _UspanClose(
 		m.Binaries,
+		m.Buckets,
 		m.Children,
+		m.Durations,
 		m.Dynamics,
 		m.EmptyPanic,
 		m.EmptyStack,
@@ -716,6 +751,7 @@ type uspanVariables struct {
 	CookieBits       *ebpf.Variable `ebpf:"cookie_bits"`
 	Counted          *ebpf.Variable `ebpf:"counted"`
 	Follow           *ebpf.Variable `ebpf:"follow"`
+	Histograms       *ebpf.Variable `ebpf:"histograms"`
 	KernelSignals    *ebpf.Variable `ebpf:"kernel_signals"`
 	Live             *ebpf.Variable `ebpf:"live"`
 	MaxTraceSpans    *ebpf.Variable `ebpf:"max_trace_spans"`
@@ -725,6 +761,7 @@ type uspanVariables struct {
 	SelfTgid         *ebpf.Variable `ebpf:"self_tgid"`
 	Stacked          *ebpf.Variable `ebpf:"stacked"`
 	TraceChunk       *ebpf.Variable `ebpf:"trace_chunk"`
+	TypeBucketLayout *ebpf.Variable `ebpf:"type_bucket_layout"`
 	TypeChunk        *ebpf.Variable `ebpf:"type_chunk"`
 	TypeChunkStatus  *ebpf.Variable `ebpf:"type_chunk_status"`
 	TypeClass        *ebpf.Variable `ebpf:"type_class"`

@@ -40,6 +40,12 @@ type Config struct {
 	Live bool
 	// Stacks asks for the stack of each call at its entry.
 	Stacks bool
+	// Histograms counts calls by their durations in the kernel, and makes no spans:
+	// see Trace.Histograms. Rules.Durations belongs to it.
+	Histograms bool
+	// Every, where it is not 0, is how often Look is called meanwhile, by Run.
+	Every time.Duration
+	Look  func()
 	// For bounds the time of tracing; 0: until the targets end.
 	For time.Duration
 	// OpenCalls bounds the calls that are open at any moment, of all targets: what

@@ -45,6 +45,9 @@
 //
 // Capture: how one argument or result is read from registers and memory.
 //
+// Histogram, bucket: the calls of a function by their durations, counted in the
+// kernel where no call is an event.
+//
 // Event: what the kernel side tells of a call, a record in the ring buffer.
 //
 // Span: one call as OpenTelemetry has it. Trace: a tree of spans.

@@ -100,6 +100,11 @@ func (c *Config) writeMemory(w io.Writer, images []*image) error {
 	if calls == 0 {
 		calls = attach.DefaultOpenCalls
 	}
+	if c.Histograms {
+		_, err = fmt.Fprintf(w, "\nmemory of uspan\n  BPF maps    %s, and up to %s more for %d open calls, %s for histograms\n  uspan       some %s\n",
+			mebibytes(memory.Fixed), mebibytes(memory.Calls), calls, mebibytes(memory.Buckets), mebibytes(ownMemory(plans)))
+		return err
+	}
 	_, err = fmt.Fprintf(w, "\nmemory of uspan\n  BPF maps    %s, and up to %s more for %d open calls\n  uspan       some %s, and what waits to be sent\n",
 		mebibytes(memory.Fixed), mebibytes(memory.Calls), calls, mebibytes(ownMemory(plans)))
 	return err
@@ -107,7 +112,9 @@ func (c *Config) writeMemory(w io.Writer, images []*image) error {
 
 // options are those of the session.
 func (c *Config) options() attach.Options {
-	return attach.Options{Live: c.Live, Stacks: c.Stacks, OpenCalls: c.OpenCalls, TraceSpans: c.TraceSpans, Follow: c.Follow, RingBytes: c.ringBytes}
+	return attach.Options{
+		Live: c.Live, Histograms: c.Histograms, Stacks: c.Stacks, OpenCalls: c.OpenCalls, TraceSpans: c.TraceSpans, Follow: c.Follow, RingBytes: c.ringBytes,
+	}
 }
 
 // ownMemory is roughly what uspan itself takes in user space once it traces,

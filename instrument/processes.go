@@ -237,6 +237,11 @@ func (t *Trace) endOpen(pid int, why span.Incomplete) error {
 			t.assembler.Link(&records[i])
 			continue
 		}
+		if t.config.Histograms {
+			t.summary.Open++
+			t.unfinished[records[i].Function]++
+			continue
+		}
 		if s := t.assembler.End(&records[i], now, t.why(&records[i], why)); s != nil {
 			if s.Incomplete == span.ProcessExit && s.Parent == (span.ID{}) {
 				s.Exit = t.exit(int(records[i].Tgid))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,15 +26,17 @@ type Trace struct {
 	// mapMemory bounds the memory of the BPF maps, in bytes.
 	mapMemory uint64
 
-	assembler *span.Assembler
-	processes map[int]*traced
-	ended     chan *traced
-	closed    chan struct{}
-	batch     []*span.Span
-	finishing []finishing
-	summary   Summary
-	spans     map[*span.Function]uint64
-	homeless  map[uint32]uint64 // calls by function
+	assembler  *span.Assembler
+	processes  map[int]*traced
+	ended      chan *traced
+	closed     chan struct{}
+	batch      []*span.Span
+	finishing  []finishing
+	summary    Summary
+	spans      map[*span.Function]uint64
+	homeless   map[uint32]uint64 // calls by function
+	unfinished map[uint32]uint64 // with Config.Histograms: calls that had not ended
+	looked     time.Time         // when Config.Look was called
 }
 
 // batchSpans is how many spans are handed to the outputs at once.
@@ -63,6 +66,7 @@ func (t *Trace) Run(ctx context.Context) (*Summary, error) {
 		ctx, cancel = context.WithTimeout(ctx, t.config.For)
 		defer cancel()
 	}
+	t.looked = time.Now()
 	stop := context.AfterFunc(ctx, func() { t.session.Wake() })
 	defer stop()
 	for ctx.Err() == nil && !t.over() {
@@ -70,6 +74,10 @@ func (t *Trace) Run(ctx context.Context) (*Summary, error) {
 			return &t.summary, err
 		}
 		t.notice()
+		if t.config.Every > 0 && time.Since(t.looked) >= t.config.Every {
+			t.looked = time.Now()
+			t.config.Look()
+		}
 	}
 	return &t.summary, t.finish()
 }

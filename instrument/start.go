@@ -19,12 +19,13 @@ import (
 // run. A command that could not be traced is not run.
 func Start(config Config) (*Trace, error) {
 	t := &Trace{
-		config:    config,
-		processes: make(map[int]*traced),
-		ended:     make(chan *traced, 16),
-		closed:    make(chan struct{}),
-		spans:     make(map[*span.Function]uint64),
-		homeless:  make(map[uint32]uint64),
+		config:     config,
+		processes:  make(map[int]*traced),
+		ended:      make(chan *traced, 16),
+		closed:     make(chan struct{}),
+		spans:      make(map[*span.Function]uint64),
+		homeless:   make(map[uint32]uint64),
+		unfinished: make(map[uint32]uint64),
 	}
 	if err := t.start(); err != nil {
 		if t.command != nil {

@@ -27,6 +27,11 @@ func (s *Summary) LostSpans() uint64 {
 	return s.Lost.RingFull + s.Lost.FramesFull + s.Lost.GoroutinesFull + s.Lost.NoGoroutine + s.Unknown
 }
 
+// lostOf is the number of a function's calls that the kernel side could not tell of.
+func lostOf(l *bpf.Losses) uint64 {
+	return l.RingFull + l.FramesFull + l.GoroutinesFull + l.NoGoroutine
+}
+
 // sum adds up what became of the calls of each function.
 func (t *Trace) sum() error {
 	t.summary.Calls = make(map[string]Sum)
@@ -44,8 +49,7 @@ func (t *Trace) sum() error {
 		for i := range p.Functions {
 			n := t.homeless[function]
 			if int(function) < len(losses) {
-				l := losses[function]
-				n += l.RingFull + l.FramesFull + l.GoroutinesFull + l.NoGoroutine
+				n += lostOf(&losses[function])
 			}
 			if n > 0 {
 				sum := t.summary.Calls[p.Functions[i].Name]

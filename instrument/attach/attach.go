@@ -35,6 +35,8 @@ type Options struct {
 	// Follow makes processes that a target has started, and what a target executes,
 	// targets too, where they run an executable that is traced.
 	Follow bool
+	// Histograms counts calls by their durations: none is an event. See Durations.
+	Histograms bool
 	// TraceSpans bounds the spans of a trace, about. 0: it does not.
 	TraceSpans int
 	// Stacks makes the stack at its entry part of each call; Tally does nothing else
@@ -52,7 +54,11 @@ const (
 )
 
 func (o Options) withDefaults() Options {
-	if o.RingBytes == 0 {
+	switch {
+	case o.RingBytes != 0:
+	case o.Histograms: // only processes are told of
+		o.RingBytes = 256 << 10
+	default:
 		o.RingBytes = 8 << 20
 	}
 	if o.OpenCalls == 0 {

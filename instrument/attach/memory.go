@@ -3,6 +3,7 @@ package attach
 import (
 	"fmt"
 	"math/bits"
+	"runtime"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -19,10 +20,12 @@ type Memory struct {
 	// Calls is what open calls take beyond that where there are as many as
 	// there can be.
 	Calls uint64
+	// Buckets is what histograms take beyond that where all of them have calls.
+	Buckets uint64
 }
 
 // Most is the bound.
-func (m Memory) Most() uint64 { return m.Fixed + m.Calls }
+func (m Memory) Most() uint64 { return m.Fixed + m.Calls + m.Buckets }
 
 // MemoryOf computes what a Session of plans takes; it asks no kernel.
 func MemoryOf(plans []*plan.Plan, options Options) (Memory, error) {
@@ -65,7 +68,7 @@ func memoryOf(spec *ebpf.CollectionSpec) Memory {
 		pointer = 8
 	)
 	var m Memory
-	for _, s := range spec.Maps {
+	for name, s := range spec.Maps {
 		entries := uint64(s.MaxEntries)
 		m.Fixed += page // its struct, and what rounding up takes
 		switch s.Type {
@@ -74,9 +77,13 @@ func memoryOf(spec *ebpf.CollectionSpec) Memory {
 			m.Fixed += bucket << bits.Len64(entries-1)
 			if s.Flags&unix.BPF_F_NO_PREALLOC == 0 {
 				m.Fixed += size * entries
+			} else if each := slab(size+pointer) * entries; name == "buckets" {
+				m.Buckets += each
 			} else {
-				m.Calls += slab(size+pointer) * entries
+				m.Calls += each
 			}
+		case ebpf.PerCPUArray:
+			m.Fixed += entries * (pointer + align8(s.ValueSize)*processors())
 		case ebpf.Array:
 			m.Fixed += align8(s.ValueSize) * entries
 		case ebpf.RingBuf:
@@ -84,6 +91,15 @@ func memoryOf(spec *ebpf.CollectionSpec) Memory {
 		}
 	}
 	return m
+}
+
+// processors is how many there can be on this machine.
+func processors() uint64 {
+	n, err := ebpf.PossibleCPU()
+	if err != nil {
+		return uint64(runtime.NumCPU())
+	}
+	return uint64(n)
 }
 
 func align8(n uint32) uint64 { return (uint64(n) + 7) &^ 7 }

@@ -52,7 +52,7 @@ func kernelMemory(t *testing.T, s *Session) (sum uint64) {
 		maps.Goroutines, maps.Frames, maps.Values, maps.EmptyValues, maps.Processes,
 		maps.Binaries, maps.Functions, maps.Steps, maps.Dynamics, maps.Secrets, maps.Events,
 		maps.Panics, maps.EmptyPanic, maps.Children, maps.LastChildren, maps.Statements,
-		maps.GoSites, maps.RootCalls, maps.Traces, maps.Lost,
+		maps.GoSites, maps.RootCalls, maps.Traces, maps.Lost, maps.Buckets, maps.Durations,
 	} {
 		info, err := m.Info()
 		if err != nil {
@@ -62,6 +62,45 @@ func kernelMemory(t *testing.T, s *Session) (sum uint64) {
 		sum += memory
 	}
 	return sum
+}
+
+// Histograms take what is computed for them, too.
+func TestMemoryOfHistograms(t *testing.T) {
+	_, p := open(t)
+	many := *p
+	for len(many.Functions) < 1000 {
+		many.Functions = append(many.Functions, p.Functions...)
+	}
+	options := Options{Histograms: true}
+	s := newSession(t, &many, options)
+	memory, err := MemoryOf(s.plans, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := kernelMemory(t, s)
+	said := taken > 0
+	if said && memory.Fixed < taken || said && memory.Fixed > taken+taken/10+256<<10 {
+		t.Errorf("%d bytes computed, %d taken", memory.Fixed, taken)
+	}
+	const n = 3000
+	for i := range n {
+		if err := s.objects.Buckets.Put(bpf.BucketKey{Function: uint32(i)}, uint64(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	more := kernelMemory(t, s) - taken
+	if most := memory.Buckets / uint64(s.objects.Buckets.MaxEntries()) * n; said && (more == 0 || more > most) {
+		t.Errorf("%d buckets: %d bytes at most, %d taken", n, most, more)
+	}
+	all, err := s.Durations()
+	if err != nil || len(all) != len(many.Functions) {
+		t.Fatalf("%d tallies, %v", len(all), err)
+	}
+	for i := range all {
+		if i < n && all[i].Buckets[0] != 1 {
+			t.Fatalf("function %d: %+v", i, all[i])
+		}
+	}
 }
 
 // More open calls than there is room for are counted, and those that end make room.

@@ -247,7 +247,7 @@ func cookieFlags(f *plan.Function, site *plan.Site, entry bool) (flags uint64) {
 	if f.Args.Reads() {
 		flags |= bpf.CookieArgs
 	}
-	if f.Results.Reads() {
+	if f.Results.Reads() || f.Error != nil {
 		flags |= bpf.CookieResults
 	}
 	if site.ThreadG {

@@ -69,7 +69,10 @@ func newTables(plans []*plan.Plan) *tables {
 		}
 		for i := range p.Functions {
 			f := &p.Functions[i]
-			function := bpf.Function{Roots: [2]bpf.Root{root(&f.Args, first), root(&f.Results, first)}}
+			function := bpf.Function{
+				Roots: [2]bpf.Root{root(&f.Args, first), root(&f.Results, first)},
+				Error: errorPlace(f.Error),
+			}
 			t.roots(&function, f)
 			t.functions = append(t.functions, function)
 			for n := range f.Entries {
@@ -112,6 +115,17 @@ func (t *tables) roots(function *bpf.Function, f *plan.Function) {
 			Distance: int32(call - f.Entries[0].Addr),
 		})
 	}
+}
+
+// errorPlace is where an error is as the kernel programs have it.
+func errorPlace(e *plan.ErrorPlace) int32 {
+	switch {
+	case e == nil:
+		return 0
+	case e.Register >= 0:
+		return int32(-1 - e.Register)
+	}
+	return e.Stack
 }
 
 // goSite is a `go` statement as the kernel programs look at it; function is any
@@ -241,6 +255,7 @@ func (t *tables) configure(spec *ebpf.CollectionSpec, options Options, ns pidNam
 		"live":          options.Live,
 		"stacked":       options.Stacks || options.Tally,
 		"follow":        options.Follow,
+		"histograms":    options.Histograms,
 		"cookie_bits":   t.cookieBits,
 		"chunk_bytes":   uint32(t.chunkBytes),
 		"values_bytes":  uint32(t.valuesBytes),
@@ -299,10 +314,12 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 		"children":      t.children(options),
 		"last_children": t.children(options),
 		"statements":    max(len(t.goSites)*16, 1),
+		"buckets":       t.buckets(options),
+		"durations":     t.durations(options),
 	} {
 		spec.Maps[name].MaxEntries = uint32(entries)
 	}
-	for _, name := range []string{"goroutines", "frames", "values", "processes", "relatives", "panics", "statements", "stacks"} {
+	for _, name := range []string{"goroutines", "frames", "values", "processes", "relatives", "panics", "statements", "stacks", "buckets"} {
 		spec.Maps[name].Flags |= unix.BPF_F_NO_PREALLOC
 	}
 }
@@ -316,6 +333,23 @@ func stacks(options Options) int {
 		return 1 << 14
 	}
 	return 1
+}
+
+// buckets bounds the buckets that have calls. By default, 273 functions may have all
+// that there are; most functions have some dozens.
+func (t *tables) buckets(options Options) int {
+	const each = (64 - bpf.BucketBits + 1) << bpf.BucketBits
+	if !options.Histograms {
+		return 1
+	}
+	return min(max(len(t.functions), 1)*each, 2*options.OpenCalls)
+}
+
+func (t *tables) durations(options Options) int {
+	if !options.Histograms {
+		return 1
+	}
+	return max(len(t.functions), 1)
 }
 
 // children bounds the goroutines whose parents are remembered.
@@ -408,6 +442,7 @@ func binaryOf(p *plan.Plan, every bool) bpf.Binary {
 		MachineOffset: uint32(p.Runtime.Offsets.M),
 		CurgOffset:    uint32(p.Runtime.Offsets.Curg),
 		SchedBp:       uint32(p.Runtime.SchedBP),
+		ErrorString:   p.ErrorString,
 	}
 	turns(&binary, p.Runtime.Turns)
 	if len(p.GoSites) > 0 {

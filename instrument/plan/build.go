@@ -59,6 +59,10 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	if err := b.finish(); err != nil {
 		return nil, err
 	}
+	b.unwinding()
+	if rules.Durations {
+		return b.plan, nil
+	}
 	if err := b.checkExpressions(); err != nil {
 		return nil, err
 	}
@@ -66,7 +70,6 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 		return nil, err
 	}
 	b.work()
-	b.unwinding()
 	b.goStatements()
 	return b.plan, nil
 }
@@ -237,7 +240,11 @@ func (b *builder) finish() error {
 		}
 		out := Function{Function: fn, Entries: p.entries, Exits: p.exits, Adopts: fn.Symbol != "main.main"}
 		out.File, out.Line = b.file.Line(&fn)
-		if expressions := b.expressionsOf(&fn); b.rules.Values || len(expressions) > 0 {
+		if b.rules.Durations {
+			if err := b.failure(&out); err != nil {
+				return err
+			}
+		} else if expressions := b.expressionsOf(&fn); b.rules.Values || len(expressions) > 0 {
 			if err := b.values(&out, expressions); err != nil {
 				return err
 			}
@@ -304,7 +311,7 @@ func (b *builder) values(out *Function, expressions []*ruled) error {
 	}
 	out.Args, out.Results, out.Values = b.layouter.capture(b.arch, &out.Function, sig, b.area(out))
 	if !out.Values {
-		out.Unvalued = "DWARF does not describe the whole signature (unnamed parameters, before Go 1.22)"
+		out.Unvalued = notWhole
 		unvalued(expressions, &out.Function, out.Unvalued)
 		return nil
 	}
@@ -316,6 +323,9 @@ func (b *builder) values(out *Function, expressions []*ruled) error {
 	out.Results.compile(b.compiler)
 	return nil
 }
+
+// notWhole is why nothing is known of where the values of a signature are.
+const notWhole = "DWARF does not describe the whole signature (unnamed parameters, before Go 1.22)"
 
 // signature is that of a function: as DWARF has it, else as it is declared. It is
 // nil where there is neither, and then Unvalued is why, of the function or of the

@@ -20,6 +20,10 @@ var addresses = map[string]bool{"*net.TCPAddr": true, "*net.UDPAddr": true, "*ne
 func (p *Plan) ReadDynamics() {
 	if b := p.builder; b != nil {
 		p.builder = nil
+		if b.rules.Durations {
+			p.errorString(b.file)
+			return
+		}
 		b.dynamics()
 		p.Steps = b.compiler.steps
 	}

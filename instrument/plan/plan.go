@@ -17,6 +17,10 @@ type Rules struct {
 	// Expressions say nothing of. What several say of one function adds up.
 	Values      bool
 	Expressions []Expressions
+	// Durations says that calls are counted by their durations, and are no spans: of
+	// their values only whether they failed matters, and where they belong does not.
+	// Roots, Values and Expressions mean nothing then.
+	Durations bool
 	// Functions are settings of functions. Where several match a function, the
 	// last that has a setting wins.
 	Functions []FunctionRule
@@ -63,6 +67,9 @@ type Plan struct {
 	Conflicts []string
 	// Unmatched are the patterns of Rules.Functions that match no function.
 	Unmatched []*PatternError
+	// ErrorString is the link time address of *errors.errorString, the type of
+	// io.EOF: from ReadDynamics on, with Rules.Durations. 0: it is not known.
+	ErrorString uint64
 	// Unwinding are the sites in the runtime that see panics and runtime.Goexit.
 	// Without them Unwatched is why: calls that are unwound end with the next
 	// event of their goroutine then.
@@ -104,6 +111,9 @@ type Function struct {
 	Unvalued string
 	// Declared says that the signature is that of the rules.
 	Declared bool
+	// Error is where the last result is found that is an error: with Rules.Durations,
+	// else nil.
+	Error *ErrorPlace
 
 	declared [2][]Capture // the whole signature, where Args and Results are Explicit
 }

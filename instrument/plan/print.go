@@ -187,6 +187,9 @@ func (f *Function) print(b *strings.Builder, arch *architecture) {
 	if f.Unvalued != "" {
 		fmt.Fprintf(b, "  values none: %s\n", f.Unvalued)
 	}
+	if f.Error != nil {
+		fmt.Fprintf(b, "  error  %s\n", f.Error.read(arch))
+	}
 	if f.Declared {
 		b.WriteString("  values as declared\n")
 	}
