@@ -21,6 +21,13 @@ func Detect(file *os.File) Config {
 			}
 			return width
 		}
+		config.Height = func() int {
+			_, height, err := term.GetSize(int(file.Fd()))
+			if err != nil {
+				return 0
+			}
+			return height
+		}
 	}
 	return config
 }
@@ -49,6 +56,7 @@ const (
 	bold
 	bad
 	odd
+	barStyle
 	// goroutines is the first of the styles that tell goroutines apart.
 	goroutines
 )
@@ -68,6 +76,8 @@ func newPalette(color bool) palette {
 		bold:  text().Bold(),
 		bad:   text().Foreground(termenv.ANSIRed),
 		odd:   text().Foreground(termenv.ANSIYellow),
+
+		barStyle: text().Foreground(termenv.ANSICyan),
 	}
 	for _, color := range []termenv.ANSIColor{
 		termenv.ANSICyan, termenv.ANSIGreen, termenv.ANSIMagenta,

@@ -1,5 +1,5 @@
-// Package term shows spans to people, in a terminal: a call tree that can be
-// followed while the calls happen.
+// Package term shows calls to people, in a terminal: spans as a tree that can be
+// followed while the calls happen, and how long they took as histograms.
 package term
 
 import (
@@ -28,13 +28,15 @@ const (
 // TooSlow is that the terminal took lines more slowly than the calls came.
 const TooSlow exporter.Cause = "terminal too slow"
 
-// Config is what OpenTree needs to know. The zero value is plain text of any
+// Config is what OpenTree and NewHistograms need to know. The zero value is plain text of any
 // width.
 type Config struct {
 	Color bool
 	// Width is the number of columns to cut lines to, asked again and again as
 	// terminals change their size. No function, or 0, is no limit.
 	Width func() int
+	// Height is the number of lines of the terminal. No function, or 0: it is none.
+	Height func() int
 	// Warn, where there is one, is told in one line of the first write that
 	// fails. It is called from the tree's own goroutine.
 	Warn func(string)
