@@ -213,6 +213,7 @@ func TestTable(t *testing.T) {
 		{variant: untraced, costs: []float64{1.5}, calls: 1000},
 		{variant: floor, costs: []float64{1000}, calls: 100},
 		{variant: uspanBare, costs: []float64{1250}, calls: 100, tally: tally{known: true, exact: true, seen: 99, lost: 1}},
+		{variant: uspanHist, costs: []float64{1200}, calls: 100, tally: tally{known: true, exact: true, seen: 100}},
 		{variant: usualRecipe, costs: []float64{2000}, calls: 100, tally: tally{known: true, exact: true, seen: 100}},
 		{variant: bpftraceName, missing: errMissing},
 	}
@@ -226,7 +227,7 @@ func TestTable(t *testing.T) {
 		uspanBare + " 1250 1250 … 1250 1.25 0.62 100 99 1",
 		bpftraceName + " not installed",
 		"1.25 (1.25 … 1.25) times the " + floor + "; at most 1.3: reached",
-		"0.62 (0.62 … 0.62) times the " + usualRecipe + "; at most 0.6: missed",
+		"0.62 (0.62 … 0.62) times the " + usualRecipe + "; at most 0.6: missed " + uspanHist + ": 1.20 (1.20 … 1.20) times",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, &b)

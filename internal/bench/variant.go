@@ -21,6 +21,7 @@ const (
 	uspanBare    = "uspan --capture none"
 	uspanBeside  = "the same, beside captures of another function"
 	uspanValues  = "uspan, an int, a string, an error"
+	uspanHist    = "uspan hist"
 	usualRecipe  = "usual recipe: first instruction, every RET"
 	bpftraceName = "bpftrace, the first instruction alone"
 )
@@ -32,6 +33,7 @@ var variants = []variant{
 	{uspanBare, work, withRules(plan.Rules{})},
 	{uspanBeside, work, withRules(beside)},
 	{uspanValues, work, withRules(plan.Rules{Values: true})},
+	{uspanHist, work, attachHistograms},
 	{usualRecipe, work, attachRecipe},
 	{bpftraceName, work, attachBpftrace},
 }
