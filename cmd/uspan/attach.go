@@ -47,10 +47,7 @@ func runAttach(f *flags, targets []string) error {
 	if f.dryRun {
 		return instrument.Plan(os.Stdout, config)
 	}
-	// What uspan was started to ignore (nohup, a shell's job in the background)
-	// does not end it.
-	ends := slices.DeleteFunc([]os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}, signal.Ignored)
-	ctx, stop := signal.NotifyContext(context.Background(), ends...)
+	ctx, stop := untilSignal()
 	defer stop()
 	ctx, unread := context.WithCancel(ctx)
 	defer unread()
@@ -76,4 +73,13 @@ func runAttach(f *flags, targets []string) error {
 		return statusError(exitFailed)
 	}
 	return err
+}
+
+// untilSignal is done at the first signal that ends uspan where it has started
+// nothing; behind stop, one ends it at once.
+func untilSignal() (ctx context.Context, stop context.CancelFunc) {
+	// What uspan was started to ignore (nohup, a shell's job in the background)
+	// does not end it.
+	ends := slices.DeleteFunc([]os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}, signal.Ignored)
+	return signal.NotifyContext(context.Background(), ends...)
 }

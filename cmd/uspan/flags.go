@@ -41,10 +41,7 @@ type flags struct {
 }
 
 func (f *flags) add(set *pflag.FlagSet) {
-	set.SortFlags = false
-	set.StringArrayVarP(&f.functions, "func", "f", nil,
-		"trace functions whose name matches `PATTERN`: a glob, /re/, or !PATTERN to take away; repeatable "+
-			"(default: the main module's own packages)")
+	f.addFunctions(set)
 	set.StringArrayVarP(&f.outputs, "output", "o", nil,
 		"where spans go, `KIND[=WHERE]`: otlp[=URL] (over HTTP to a path or port 4318, else gRPC), tree, json[=FILE]; repeatable "+
 			"(default: otlp where OTEL_EXPORTER_OTLP_ENDPOINT is set, else tree)")
@@ -55,14 +52,27 @@ func (f *flags) add(set *pflag.FlagSet) {
 		"'PATTERN: NAME=EXPR, …' for what is captured of functions instead, such as 'main.checkout: user=req.User.ID, n=len(items)'")
 	f.addReading(set)
 	set.BoolVar(&f.stack, "stack", false, "tell the stack of each call at its entry (code.stacktrace)")
+	set.StringArrayVar(&f.resource, "resource", nil, "resource attribute `KEY=VALUE` that wins over all others; repeatable")
+	set.DurationVar(&f.flushTimeout, "flush-timeout", 5*time.Second, "how long the last flush may take")
+	f.addBounds(set)
+}
+
+// addFunctions adds -f, which comes first.
+func (f *flags) addFunctions(set *pflag.FlagSet) {
+	set.SortFlags = false
+	set.StringArrayVarP(&f.functions, "func", "f", nil,
+		"trace functions whose name matches `PATTERN`: a glob, /re/, or !PATTERN to take away; repeatable "+
+			"(default: the main module's own packages)")
+}
+
+// addBounds adds what every command has that attaches, whatever it makes of calls.
+func (f *flags) addBounds(set *pflag.FlagSet) {
 	set.BoolVar(&f.follow, "follow", false, "trace child processes, and what the process executes in its place, where they run the same executable")
 	set.DurationVar(&f.duration, "for", 0, "detach and flush after this `DURATION`")
-	set.StringArrayVar(&f.resource, "resource", nil, "resource attribute `KEY=VALUE` that wins over all others; repeatable")
 	set.BoolVar(&f.dryRun, "dry-run", false, "print the plan and end; needs no root")
 	set.BoolVar(&f.force, "force", false, "attach although the probes take over a tenth of the memory that the target's cgroup has left")
 	set.IntVar(&f.openCalls, "max-open-calls", 0, fmt.Sprintf("how many calls can be open at any moment, `N`: what uspan takes of kernel memory "+
 		"(default: %d, or fewer where uspan's cgroup has less memory)", instrument.DefaultOpenCalls))
-	set.DurationVar(&f.flushTimeout, "flush-timeout", 5*time.Second, "how long the last flush may take")
 	set.BoolVarP(&f.verbose, "verbose", "v", false, "say more")
 	set.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but errors")
 }
@@ -75,6 +85,11 @@ func addCapture(set *pflag.FlagSet, capture *[]string, usage string) {
 // addReading adds the flags of every command that reads types.
 func (f *flags) addReading(set *pflag.FlagSet) {
 	set.IntVar(&f.depth, "capture-depth", 1, "show `N` levels of structs within each other, 1 to 4")
+	f.addFiles(set)
+}
+
+// addFiles adds the files that commands read beside executables.
+func (f *flags) addFiles(set *pflag.FlagSet) {
 	set.StringVar(&f.debugFile, "debug-file", "", "read types from this `FILE`, which the executable was stripped into "+
 		"(default: found by build ID or .gnu_debuglink)")
 	set.StringVar(&f.configFile, "config", "", "read settings from this YAML `FILE`, whose keys are the names of these flags; flags win")
@@ -145,33 +160,19 @@ func take[T any](set *pflag.FlagSet, flag string, into *T, from *config.Setting[
 
 // settings are what the flags ask instrument for, without targets and outputs.
 func (f *flags) settings() (instrument.Config, error) {
-	settings := instrument.Config{
-		Version:    version(),
-		For:        f.duration,
-		Force:      f.force,
-		Follow:     f.follow,
-		OpenCalls:  f.openCalls,
-		TraceSpans: f.traceSpans,
-		Say:        f.say,
-		Log:        f.log,
-		Stacks:     f.stack,
-	}
-	rules, err := f.rules()
+	settings, err := f.bounds()
 	if err != nil {
 		return settings, err
 	}
-	settings.Rules = rules
+	if settings.Rules, err = f.rules(); err != nil {
+		return settings, err
+	}
+	settings.TraceSpans, settings.Stacks = f.traceSpans, f.stack
 	switch {
-	case f.duration < 0:
-		return settings, usageError{fmt.Errorf("--for %v: a duration cannot be negative", f.duration)}
 	case f.flushTimeout <= 0:
 		return settings, usageError{fmt.Errorf("--flush-timeout %v: a duration above zero is needed", f.flushTimeout)}
-	case f.openCalls != 0 && (f.openCalls < instrument.MinOpenCalls || f.openCalls > instrument.MostOpenCalls):
-		return settings, usageError{fmt.Errorf("--max-open-calls %d: a number from %d to %d is needed", f.openCalls, instrument.MinOpenCalls, instrument.MostOpenCalls)}
 	case f.traceSpans < 0:
 		return settings, usageError{fmt.Errorf("--max-trace-spans %d: a number cannot be negative", f.traceSpans)}
-	case f.verbose && f.quiet:
-		return settings, usageError{fmt.Errorf("-v and -q contradict each other")}
 	}
 	for _, pair := range f.resource {
 		key, value, ok := strings.Cut(pair, "=")
@@ -179,6 +180,28 @@ func (f *flags) settings() (instrument.Config, error) {
 			return settings, usageError{fmt.Errorf("--resource %q: KEY=VALUE is needed", pair)}
 		}
 		settings.Resource = append(settings.Resource, span.Attribute{Key: key, Value: value})
+	}
+	return settings, nil
+}
+
+// bounds is the part of settings that addBounds has the flags of.
+func (f *flags) bounds() (instrument.Config, error) {
+	settings := instrument.Config{
+		Version:   version(),
+		For:       f.duration,
+		Force:     f.force,
+		Follow:    f.follow,
+		OpenCalls: f.openCalls,
+		Say:       f.say,
+		Log:       f.log,
+	}
+	switch {
+	case f.duration < 0:
+		return settings, usageError{fmt.Errorf("--for %v: a duration cannot be negative", f.duration)}
+	case f.openCalls != 0 && (f.openCalls < instrument.MinOpenCalls || f.openCalls > instrument.MostOpenCalls):
+		return settings, usageError{fmt.Errorf("--max-open-calls %d: a number from %d to %d is needed", f.openCalls, instrument.MinOpenCalls, instrument.MostOpenCalls)}
+	case f.verbose && f.quiet:
+		return settings, usageError{fmt.Errorf("-v and -q contradict each other")}
 	}
 	return settings, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -14,11 +15,11 @@ import (
 
 func main() { os.Exit(mainWithExitCode(os.Args[1:])) }
 
-// Exit statuses. `run` ends with the command's own where there is one.
+// Exit statuses. What starts a command ends with the command's own where there is one.
 const (
 	exitFailed        = 1
 	exitUsage         = 2
-	exitUspan         = 125 // run: uspan itself failed or was misused
+	exitUspan         = 125 // with a command: uspan itself failed or was misused
 	exitNotExecutable = 126
 	exitNotFound      = 127
 )
@@ -48,10 +49,11 @@ func mainWithExitCode(args []string) int {
 	if usage {
 		report(fmt.Sprintf("see '%s --help'", command.CommandPath()))
 	}
+	starts := command.Name() == "run" || command.Name() == "hist" && slices.Contains(args, "--")
 	switch {
-	case command.Name() != "run" && usage:
+	case !starts && usage:
 		return exitUsage
-	case command.Name() != "run":
+	case !starts:
 		return exitFailed
 	case errors.Is(err, target.ErrNotFound):
 		return exitNotFound
@@ -72,6 +74,7 @@ func newRoot() *cobra.Command {
   sudo uspan run -o otlp=http://localhost:4317 -f 'main.*' -- ./app -port 8080
   sudo uspan attach -f 'shop/cart.(*Cart).*' 4242  # a running process
   uspan list ./app 'main.*'                      # signatures, and what cannot be captured
+  sudo uspan hist -f 'main.*' -- ./app           # how long calls take: histograms, kept in the kernel
   uspan run --dry-run -f 'main.*' -- ./app       # what would be traced, and why not`,
 		Long: `uspan turns any function of any running Go program into an OpenTelemetry span:
 no code change, no rebuild, no restart.`,
@@ -90,7 +93,7 @@ no code change, no rebuild, no restart.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetHelpTemplate(helpTemplate)
-	root.AddCommand(newRun(), newAttach(), newList())
+	root.AddCommand(newRun(), newAttach(), newList(), newHist())
 	return root
 }
 

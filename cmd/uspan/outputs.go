@@ -183,16 +183,7 @@ func (o *outputs) conclude(f *flags, summary *instrument.Summary) {
 
 func (o *outputs) closing(summary *instrument.Summary) (line string, lost uint64) {
 	lost = summary.LostSpans()
-	var causes []string
-	cause := func(n uint64, why string) {
-		if n > 0 {
-			causes = append(causes, fmt.Sprintf("%d %s", n, why))
-		}
-	}
-	cause(summary.Lost.RingFull, "ring buffer full")
-	cause(summary.Lost.FramesFull, "too many open calls (--max-open-calls)")
-	cause(summary.Lost.GoroutinesFull, "too many goroutines with open calls (--max-open-calls)")
-	cause(summary.Lost.NoGoroutine, "goroutine unknown")
+	causes := kernelCauses(summary)
 	for i, opened := range o.all {
 		for _, loss := range opened.Stats().Lost {
 			lost += loss.Spans
@@ -200,7 +191,9 @@ func (o *outputs) closing(summary *instrument.Summary) (line string, lost uint64
 			if loss.Reason != "" {
 				why += ": " + loss.Reason
 			}
-			cause(loss.Spans, why)
+			if loss.Spans > 0 {
+				causes = append(causes, fmt.Sprintf("%d %s", loss.Spans, why))
+			}
 		}
 	}
 	line = fmt.Sprintf("%d spans, %d lost", summary.Spans, lost)
@@ -208,4 +201,22 @@ func (o *outputs) closing(summary *instrument.Summary) (line string, lost uint64
 		line += " (" + strings.Join(causes, "; ") + ")"
 	}
 	return line + fmt.Sprintf(", %d still open", summary.Open), lost
+}
+
+// kernelCauses are what the kernel side lost calls for, with their numbers.
+func kernelCauses(summary *instrument.Summary) (causes []string) {
+	for _, cause := range []struct {
+		calls uint64
+		why   string
+	}{
+		{summary.Lost.RingFull, "ring buffer full"},
+		{summary.Lost.FramesFull, "too many open calls (--max-open-calls)"},
+		{summary.Lost.GoroutinesFull, "too many goroutines with open calls (--max-open-calls)"},
+		{summary.Lost.NoGoroutine, "goroutine unknown"},
+	} {
+		if cause.calls > 0 {
+			causes = append(causes, fmt.Sprintf("%d %s", cause.calls, cause.why))
+		}
+	}
+	return causes
 }

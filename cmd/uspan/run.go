@@ -64,8 +64,19 @@ func runRun(f *flags, command target.Command) error {
 	}
 	defer trace.Close()
 	heap.settle(trace.MapMemory())
+	return followCommand(trace, f.say, func(ctx context.Context, summary *instrument.Summary) error {
+		err := outputs.flush(ctx, f.flushTimeout)
+		outputs.conclude(f, summary)
+		return err
+	})
+}
+
+// followCommand traces a command to its end, until which uspan stays whatever becomes
+// of the tracing, and ends as the command does. conclude is told what came of the
+// tracing; its context is done when the user wants to leave.
+func followCommand(trace *instrument.Trace, say func(string), conclude func(context.Context, *instrument.Summary) error) error {
 	surviveClosedPipes()
-	relay := target.NewRelay(trace.Command(), fromTerminal(trace), func(err error) { f.say(err.Error()) })
+	relay := target.NewRelay(trace.Command(), fromTerminal(trace), func(err error) { say(err.Error()) })
 	defer relay.Close()
 	// Leave is closed at the second SIGINT or SIGTERM.
 	ctx, cancel := context.WithCancel(context.Background())
@@ -79,8 +90,7 @@ func runRun(f *flags, command target.Command) error {
 	}()
 
 	summary, err := trace.Run(ctx)
-	err = errors.Join(err, outputs.flush(ctx, f.flushTimeout))
-	outputs.conclude(f, summary)
+	err = errors.Join(err, conclude(ctx, summary))
 	if err != nil {
 		report(err.Error())
 	}
