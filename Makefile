@@ -5,7 +5,7 @@ C_FILES = $(wildcard bpf/*.c bpf/*.h internal/bench/*.c)
 # Probing other processes needs root. Root's own HOME keeps its caches apart.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo -H -E env "PATH=$$PATH")
 
-.PHONY: help build demo test test-short test-all test-kernel test-kernels bench bench-start generate offsets lint format picture image clean
+.PHONY: help build demo demo-shop test test-short test-all test-kernel test-kernels bench bench-start generate offsets lint format picture image clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -16,6 +16,10 @@ build: go ## Build bin/uspan and bin/fibonacci
 
 demo: build ## Trace examples/fibonacci in this terminal, for some 20 s
 	$(SUDO) bin/uspan run -- bin/fibonacci -n 45
+
+demo-shop: build go ## Trace examples/shop into Jaeger until Ctrl-C, without Docker (builds a Jaeger where there is none, once)
+	cd examples/shop && CGO_ENABLED=0 go build -trimpath -o ../../bin/ ./front ./stock ./load
+	$(SUDO) go run ./internal/demoshop -bin bin $(if $(FOR),-for $(FOR))
 
 test: go ## Run all tests (as root; the first time a Jaeger and a Collector are built, which takes minutes)
 	go test -timeout $(TIMEOUT) $(if $(SUDO),-exec "$(subst ",',$(SUDO))") ./...
@@ -57,6 +61,7 @@ offsets: go ## Write the table of the Go runtime's structs anew (fetches the rel
 lint: tools ## Check style, layers and formatting
 	go vet ./...
 	go run $(GOLANGCI_LINT) run
+	cd examples/shop && go run $(GOLANGCI_LINT) run -c ../../.golangci.yml
 	clang-format-19 --dry-run --Werror $(C_FILES)
 
 format: tools ## Format Go and C
@@ -67,9 +72,13 @@ picture: build ## Draw the README's picture anew
 	cd bin && $(SUDO) go run ../internal/picture 'sudo uspan run -- ./fibonacci -n 3' \
 		./uspan run -- ./fibonacci -n 3 >tree.svg && mv tree.svg ../docs/
 
-image: ## Build the container images
-	docker build --target uspan -t uspan .
-	docker build --target fibonacci -t uspan-fibonacci .
+image: ## Build the image of uspan; PLATFORM=linux/arm64 for another architecture
+	docker build --target uspan -t uspan $(if $(PLATFORM),--platform $(PLATFORM)) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
+
+VERSION = $(shell git describe --tags --always --dirty)
+REVISION = $(shell git rev-parse HEAD)
+PLATFORM =
 
 clean: ## Remove what was built
 	rm -rf bin

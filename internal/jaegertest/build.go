@@ -19,12 +19,17 @@ const (
 	Version = "2.13.0"
 )
 
+var program = realserver.Program{Name: "jaeger", Version: Version, Make: compile}
+
 // Build returns the path of a statically linked Jaeger. The first call on a
 // machine compiles it, which takes minutes.
 func Build(t testing.TB) string {
 	t.Helper()
-	return realserver.Program{Name: "jaeger", Version: Version, Make: compile}.Build(t)
+	return program.Build(t)
 }
+
+// Executable is Build without a test.
+func Executable() (string, error) { return program.Executable() }
 
 // compile makes a module of its own: installing Jaeger directly is refused,
 // since its go.mod has a replace directive.

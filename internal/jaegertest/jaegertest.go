@@ -25,7 +25,7 @@ func Start(t testing.TB) *Jaeger {
 	executable := Build(t)
 	ports := realserver.FreeAddresses(t, 3)
 	config := filepath.Join(t.TempDir(), "jaeger.yaml")
-	if err := os.WriteFile(config, []byte(configuration(ports)), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(Configuration(ports[0], ports[1], ports[2])), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	j := &Jaeger{
@@ -40,9 +40,9 @@ func Start(t testing.TB) *Jaeger {
 	return j
 }
 
-// configuration is the smallest that takes OTLP at the first address and
-// answers queries at the second (HTTP) and third (gRPC).
-func configuration(addresses []string) string {
+// Configuration is the smallest that takes OTLP by gRPC at one address, and
+// answers queries at two, by HTTP and by gRPC.
+func Configuration(otlp, http, grpc string) string {
 	return fmt.Sprintf(`
 service:
   extensions: [jaeger_storage, jaeger_query]
@@ -74,5 +74,5 @@ receivers:
 exporters:
   jaeger_storage_exporter:
     trace_storage: memory
-`, addresses[0], addresses[1], addresses[2])
+`, otlp, http, grpc)
 }

@@ -26,25 +26,44 @@ type Program struct {
 // skipped.
 func (p Program) Build(t testing.TB) string {
 	t.Helper()
-	caches, err := os.UserCacheDir()
+	executable, err := p.path()
 	if err != nil {
 		t.Fatal(err)
 	}
-	executable := filepath.Join(caches, "uspan-"+p.Name+"test", p.Name+"-"+p.Version)
-	if _, err := os.Stat(executable); err == nil {
-		return executable
+	if _, err := os.Stat(executable); err != nil {
+		if testing.Short() {
+			t.Skipf("building %s takes minutes: not with -short", p.Name)
+		}
+		t.Logf("building %s %s (some minutes, once)", p.Name, p.Version)
 	}
-	if testing.Short() {
-		t.Skipf("building %s takes minutes: not with -short", p.Name)
-	}
-	t.Logf("building %s %s (some minutes, once)", p.Name, p.Version)
-	if err := p.build(executable); err != nil {
-		t.Fatalf("build %s: %v", p.Name, err)
+	if executable, err = p.Executable(); err != nil {
+		t.Fatal(err)
 	}
 	return executable
 }
 
+// Executable is Build without a test.
+func (p Program) Executable() (string, error) {
+	executable, err := p.path()
+	if err != nil {
+		return "", err
+	}
+	if err := p.build(executable); err != nil {
+		return "", fmt.Errorf("build %s: %w", p.Name, err)
+	}
+	return executable, nil
+}
+
+func (p Program) path() (string, error) {
+	caches, err := os.UserCacheDir()
+	return filepath.Join(caches, "uspan-"+p.Name+"test", p.Name+"-"+p.Version), err
+}
+
+// build makes the executable, unless it is there.
 func (p Program) build(executable string) error {
+	if _, err := os.Stat(executable); err == nil {
+		return nil
+	}
 	if err := os.MkdirAll(filepath.Dir(executable), 0o755); err != nil {
 		return err
 	}
