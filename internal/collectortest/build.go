@@ -39,7 +39,10 @@ func Build(t testing.TB) string {
 	return realserver.Program{Name: "collector", Version: Version, Make: compile}.Build(t)
 }
 
-func compile(dir string) error {
+func compile(dir string) error { return runBuilder(dir, builder, manifest) }
+
+// runBuilder has OpenTelemetry's builder make what a manifest names.
+func runBuilder(dir, builder, manifest string) error {
 	file := filepath.Join(dir, "builder.yaml")
 	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
 		return err
