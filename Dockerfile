@@ -1,20 +1,39 @@
-# Two images, each of one static executable: uspan, and the program that
-# docker-compose.yml has it trace.
-FROM golang:1.26 AS build
+# The image of uspan, and those of the shop that docker-compose.yml has it
+# trace; each is of one static executable. The compiler runs on the builder's
+# architecture, whatever the image's is.
+FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
-RUN go mod download
+COPY examples/shop/go.mod examples/shop/go.sum examples/shop/
+RUN go mod download && cd examples/shop && go mod download
 COPY . .
-ENV CGO_ENABLED=0
+ARG TARGETARCH
+ENV CGO_ENABLED=0 GOARCH=$TARGETARCH
 RUN go build -trimpath -ldflags="-s -w" -o /out/ ./cmd/uspan
-RUN go build -trimpath -o /out/ ./examples/fibonacci
+RUN cd examples/shop && go build -trimpath -o /out/ ./front ./stock ./load
 
-FROM scratch AS fibonacci
-COPY --from=build /out/fibonacci /fibonacci
-ENTRYPOINT ["/fibonacci"]
+FROM scratch AS front
+COPY --from=build /out/front /front
+ENTRYPOINT ["/front"]
+
+FROM scratch AS stock
+COPY --from=build /out/stock /stock
+ENTRYPOINT ["/stock"]
+
+FROM scratch AS load
+COPY --from=build /out/load /load
+ENTRYPOINT ["/load"]
 
 # The certificates are for OTLP endpoints with TLS.
 FROM scratch AS uspan
+ARG VERSION=devel
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="uspan" \
+      org.opencontainers.image.description="Turns functions of running Go programs into OpenTelemetry spans" \
+      org.opencontainers.image.source="https://github.com/uspan/uspan" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/uspan /uspan
 ENTRYPOINT ["/uspan"]

@@ -5,78 +5,238 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/uspan/uspan/internal/collectortest"
 	"github.com/uspan/uspan/internal/jaegertest"
 	"github.com/uspan/uspan/internal/kerneltest"
 )
 
-// docker-compose.yml as it is: its spans reach its Jaeger, those of a program
-// that starts again do, too, and the program outlives uspan.
+var composeFile = []string{root + "/docker-compose.yml"}
+
+// The services of docker-compose.yml, each of which needs those before it.
+var composed = []string{"jaeger", "stock", "front", "load", "uspan"}
+
+// docker-compose.yml as it is: what there is to see of the shop is in its
+// Jaeger; whatever is killed heals, and so does a start in the reverse order. With
+// examples/collector on top, its Jaeger has the traces that this keeps.
 func TestCompose(t *testing.T) {
 	kerneltest.Require(t)
 	engine := startDocker(t)
 	buildImages(t, engine)
+	jaeger := upShop(t, engine, composeFile)
 
-	const file = root + "/docker-compose.yml"
+	checkShopIdentity(t, engine, jaeger)
+	for _, service := range []string{"jaeger", "stock", "front"} {
+		engine.awaitHealthy(t, service)
+	}
+
+	for _, service := range composed {
+		before := time.Now()
+		pid, err := strconv.Atoi(strings.TrimSpace(engine.docker(t, "inspect", "-f", "{{.State.Pid}}", engine.container(t, service))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatalf("kill %s: %v", service, err)
+		}
+		awaitShopAfter(t, jaeger, engine, service)
+		t.Logf("%s was killed: all is there again after %.1fs", service, time.Since(before).Seconds())
+	}
+	engine.compose(t, composeFile, "stop", "-t", "5")
+	before := time.Now()
+	for _, service := range slices.Backward(composed) {
+		engine.docker(t, "start", engine.container(t, service))
+		time.Sleep(500 * time.Millisecond) // for each to miss the next
+	}
+	awaitShopAfter(t, jaeger, engine, "jaeger")
+	t.Logf("started in the reverse order: all is there after %.1fs", time.Since(before).Seconds())
+	checkShopIdentity(t, engine, jaeger)
+
+	checkNothingLost(t, engine, composeFile)
+
+	withCollector := append(composeFile, root+"/examples/collector/docker-compose.yml")
+	engine.compose(t, withCollector, "up", "-d", "--no-build")
+	checkSampling(t, engine, jaeger)
+	checkNothingLost(t, engine, withCollector)
+}
+
+// checkSampling checks what is left of the shop's traces behind examples/collector:
+// those with an error, all of each, and few of the others, of which the shop makes
+// four when it makes five with an error.
+func checkSampling(t *testing.T, engine *docker, jaeger jaegertest.Client) {
+	t.Helper()
+	begun := engine.awaitRunning(t, "uspan")
+	const enough = 20
+	var failed, others int
+	awaitShop(t, jaeger, func(span jaegertest.Span) bool { return span.Start.After(begun) })
+	for deadline := time.Now().Add(time.Minute); failed < enough && time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
+		spans, err := jaeger.Spans(shopFront)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spans = slices.DeleteFunc(spans, func(span jaegertest.Span) bool { return span.Start.Before(begun) })
+		failed, others = countRequests(spans)
+	}
+	t.Logf("of %d requests with an error and %d others there is a trace", failed, others)
+	if failed < enough || others > failed/2 {
+		t.Errorf("of %d requests with an error and %d others there is a trace", failed, others)
+	}
+}
+
+// countRequests counts requests, by whether there is an error in their traces.
+func countRequests(spans []jaegertest.Span) (failed, others int) {
+	withError := make(map[string]bool)
+	for _, span := range spans {
+		if span.Tags["otel.status_code"] == "ERROR" {
+			withError[span.TraceID] = true
+		}
+	}
+	for _, span := range spans {
+		switch {
+		case span.Name != "main.(*shop).ServeHTTP":
+		case withError[span.TraceID]:
+			failed++
+		default:
+			others++
+		}
+	}
+	return failed, others
+}
+
+// upShop starts the services of compose files and returns their Jaeger, when it
+// has what there is to see of the shop.
+func upShop(t *testing.T, engine *docker, file []string) jaegertest.Client {
+	t.Helper()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("containers:\n%s", engine.compose(t, file, "logs", "--no-color", "uspan", "fibonacci"))
+			t.Logf("containers:\n%s\n%s", engine.compose(t, file, "ps", "-a"), engine.compose(t, file, "logs", "--no-color", "--tail=50", "stock", "front", "load", "uspan"))
 		}
-		engine.compose(t, file, "down", "-v", "-t", "1")
+		engine.compose(t, file, "down", "-v", "--remove-orphans", "-t", "1")
 	})
+	before := time.Now()
 	engine.compose(t, file, "up", "-d", "--no-build")
 	jaeger := jaegertest.Client{URL: "http://127.0.0.1:16686", HTTP: engine.client()}
+	for _, service := range []string{shopFront, shopStock} {
+		awaitSpans(t, jaeger, service, func(spans []jaegertest.Span) bool { return len(spans) > 0 })
+		t.Logf("up, and there are spans of %s, after %.1fs", service, time.Since(before).Seconds())
+	}
+	awaitShop(t, jaeger, func(jaegertest.Span) bool { return true })
+	t.Logf("up, and all there is to see is there, after %.1fs", time.Since(before).Seconds())
+	return jaeger
+}
 
-	spans := awaitSpans(t, jaeger, "fibonacci", hasAllFunctions)
-	container := strings.TrimSpace(engine.compose(t, file, "ps", "-q", "fibonacci"))
-	for _, span := range spans {
-		for key, want := range map[string]any{
-			"process.executable.path": "/fibonacci",
-			"process.pid":             int64(1),
-			"container.id":            container,
-		} {
-			if got := span.Process[key]; got != want {
-				t.Fatalf("%s of a span's resource is %v, want %v", key, got, want)
+// awaitShopAfter waits until Jaeger has all there is to see of the shop in spans
+// that began after a service did.
+func awaitShopAfter(t *testing.T, jaeger jaegertest.Client, engine *docker, service string) {
+	t.Helper()
+	begun := engine.awaitRunning(t, service)
+	awaitShop(t, jaeger, func(span jaegertest.Span) bool { return span.Start.After(begun) })
+}
+
+// checkShopIdentity checks that each span says which container it is of.
+func checkShopIdentity(t *testing.T, engine *docker, jaeger jaegertest.Client) {
+	t.Helper()
+	for service, name := range map[string]string{"front": shopFront, "stock": shopStock} {
+		id := engine.container(t, service)
+		begun := engine.awaitRunning(t, service)
+		spans, err := jaeger.Spans(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, span := range spans {
+			if span.Start.Before(begun) {
+				continue
+			}
+			n++
+			for key, want := range map[string]any{
+				"process.executable.path": "/" + service,
+				"process.pid":             int64(1),
+				"container.id":            id,
+				"host.name":               id[:12],
+			} {
+				if got := span.Process[key]; got != want {
+					t.Fatalf("%s of a span of %s, %s, is %v, want %v", key, name, span.Name, got, want)
+				}
+			}
+		}
+		if n == 0 {
+			t.Errorf("no spans of %s since it runs", name)
+		}
+	}
+}
+
+// checkNothingLost ends uspan, which says in its closing lines what it lost.
+func checkNothingLost(t *testing.T, engine *docker, file []string) {
+	t.Helper()
+	engine.compose(t, file, "stop", "-t", "10", "uspan")
+	log := engine.compose(t, file, "logs", "--no-color", "uspan")
+	closing := 0
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, " spans, ") {
+			closing++
+			if !strings.Contains(line, " 0 lost") {
+				t.Error(line)
 			}
 		}
 	}
-
-	engine.compose(t, file, "restart", "-t", "1", "fibonacci")
-	restarted := time.Now()
-	awaitSpans(t, jaeger, "fibonacci", func(spans []jaegertest.Span) bool {
-		return hasAllFunctions(slices.DeleteFunc(spans, func(span jaegertest.Span) bool {
-			return span.Start.Before(restarted)
-		}))
-	})
-
-	engine.compose(t, file, "stop", "uspan")
-	if log := engine.compose(t, file, "logs", "--no-color", "uspan"); !strings.Contains(log, " 0 lost") {
-		t.Errorf("uspan's closing line does not say that nothing was lost:\n%s", log)
+	if closing == 0 {
+		t.Errorf("uspan has no closing line:\n%s", log)
 	}
-	if running := engine.compose(t, file, "ps", "-q", "--filter", "status=running", "fibonacci"); running == "" {
-		t.Error("fibonacci does not run any more")
+	for _, service := range []string{"front", "stock"} {
+		if state := engine.docker(t, "inspect", "-f", "{{.State.Status}}", engine.container(t, service)); strings.TrimSpace(state) != "running" {
+			t.Errorf("%s is %s without uspan", service, state)
+		}
 	}
 }
 
-// hasAllFunctions says whether each of the example's functions has a span.
-func hasAllFunctions(spans []jaegertest.Span) bool {
-	for _, name := range []string{"compute", "fibonacciRecursive", "fibonacciCache", "fibonacciLoop"} {
-		if !slices.ContainsFunc(spans, func(s jaegertest.Span) bool { return s.Name == "main."+name }) {
-			return false
+// container is the id of a service's container.
+func (d *docker) container(t *testing.T, service string) string {
+	t.Helper()
+	return strings.TrimSpace(d.compose(t, composeFile, "ps", "-q", service))
+}
+
+// awaitRunning returns since when a service runs.
+func (d *docker) awaitRunning(t *testing.T, service string) time.Time {
+	t.Helper()
+	state := d.await(t, service, "{{.State.Running}} {{.State.StartedAt}}", func(state string) bool { return strings.HasPrefix(state, "true ") })
+	begun, err := time.Parse(time.RFC3339Nano, strings.TrimPrefix(state, "true "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return begun
+}
+
+func (d *docker) awaitHealthy(t *testing.T, service string) {
+	t.Helper()
+	d.await(t, service, "{{.State.Health.Status}}", func(state string) bool { return state == "healthy" })
+}
+
+// await asks for the state of a service's container until it is what is wanted.
+func (d *docker) await(t *testing.T, service, format string, wanted func(string) bool) string {
+	t.Helper()
+	id := d.container(t, service)
+	var state string
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if state = strings.TrimSpace(d.docker(t, "inspect", "-f", format, id)); wanted(state) {
+			return state
 		}
 	}
-	return true
+	t.Fatalf("%s is %s", service, state)
+	return ""
 }
 
 // buildImages builds the images of docker-compose.yml under the names that it
-// has for them, without pulling any: Jaeger's from its module, and ours from the
-// last stages of the Dockerfile, with executables that were compiled here.
+// has for them, without pulling any: Jaeger's and the Collector's from their
+// modules, and ours from the last stages of the Dockerfile, with executables that were compiled here.
 func buildImages(t *testing.T, engine *docker) {
 	t.Helper()
-	const firstImage = "FROM scratch AS fibonacci\n"
+	const firstImage = "FROM scratch AS front\n"
 	dockerfile, err := os.ReadFile(filepath.Join(root, "Dockerfile"))
 	if err != nil {
 		t.Fatal(err)
@@ -85,31 +245,67 @@ func buildImages(t *testing.T, engine *docker) {
 	if !found {
 		t.Fatalf("the Dockerfile has no %q", firstImage)
 	}
-	ours := t.TempDir()
-	if err := os.Rename(build(t, "./cmd/uspan", "./examples/fibonacci"), filepath.Join(ours, "out")); err != nil {
-		t.Fatal(err)
+	ours, shop, uspan := t.TempDir(), buildShop(t), build(t, "./cmd/uspan")
+	for _, executable := range []string{shop + "/front", shop + "/stock", shop + "/load", uspan + "/uspan"} {
+		mkdir(t, filepath.Join(ours, "out"))
+		link(t, executable, filepath.Join(ours, "out", filepath.Base(executable)))
 	}
 	write(t, filepath.Join(ours, "etc/ssl/certs/ca-certificates.crt"), "")
 	write(t, filepath.Join(ours, "Dockerfile"), "FROM scratch AS build\nCOPY . /\n"+firstImage+stages)
-	engine.docker(t, "build", "-q", "--target", "fibonacci", "-t", "uspan-fibonacci", ours)
-	engine.docker(t, "build", "-q", "--target", "uspan", "-t", "uspan", ours)
+	for _, service := range []string{"front", "stock", "load"} {
+		engine.docker(t, "build", "-q", "--target", service, "-t", "uspan-shop-"+service, ours)
+	}
+	engine.docker(t, "build", "-q", "--target", "uspan", "-t", "uspan", "--build-arg", "VERSION=v1.2.3", ours)
+	checkImage(t, engine)
 
 	jaeger := t.TempDir()
 	link(t, jaegertest.Build(t), filepath.Join(jaeger, "jaeger-linux"))
+	link(t, "/bin/busybox", filepath.Join(jaeger, "wget")) // which Jaeger's own image, an Alpine, has, too
 	write(t, filepath.Join(jaeger, "Dockerfile"), `FROM scratch
 ENV JAEGER_LISTEN_HOST=0.0.0.0
+COPY wget /usr/bin/wget
 COPY jaeger-linux /cmd/jaeger/jaeger-linux
 ENTRYPOINT ["/cmd/jaeger/jaeger-linux"]
 USER 10001
 `)
 	engine.docker(t, "build", "-q", "-t", "jaegertracing/jaeger:"+jaegertest.Version, jaeger)
+
+	collector := t.TempDir()
+	link(t, collectortest.BuildSampling(t), filepath.Join(collector, "otelcol-contrib"))
+	write(t, filepath.Join(collector, "Dockerfile"), `FROM scratch
+COPY otelcol-contrib /otelcol-contrib
+ENTRYPOINT ["/otelcol-contrib"]
+CMD ["--config", "/etc/otelcol-contrib/config.yaml"]
+USER 10001
+`)
+	engine.docker(t, "build", "-q", "-t", "otel/opentelemetry-collector-contrib:"+collectortest.SamplingVersion, collector)
+}
+
+// checkImage checks what is said of the image of uspan.
+func checkImage(t *testing.T, engine *docker) {
+	t.Helper()
+	const format = `{{.Size}} {{index .Config.Labels "org.opencontainers.image.version"}} {{index .Config.Labels "org.opencontainers.image.licenses"}}`
+	fields := strings.Fields(engine.docker(t, "image", "inspect", "-f", format, "uspan"))
+	if len(fields) != 3 || fields[1] != "v1.2.3" || fields[2] != "Apache-2.0" {
+		t.Fatalf("the image's size and labels are %q", fields)
+	}
+	if size, err := strconv.Atoi(fields[0]); err != nil || size > 40e6 {
+		t.Errorf("the image has %s bytes, not below 40 MB (%v)", fields[0], err)
+	} else {
+		t.Logf("the image has %.1f MB", float64(size)/1e6)
+	}
+}
+
+func mkdir(t *testing.T, path string) {
+	t.Helper()
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	mkdir(t, filepath.Dir(path))
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -119,10 +119,14 @@ func (d *docker) docker(t *testing.T, args ...string) string {
 	return d.command(t, "docker", args...)
 }
 
-// compose runs docker-compose on a file and returns what it prints.
-func (d *docker) compose(t *testing.T, file string, args ...string) string {
+// compose runs docker-compose on files and returns what it prints.
+func (d *docker) compose(t *testing.T, files []string, args ...string) string {
 	t.Helper()
-	return d.command(t, "docker-compose", append([]string{"-p", "uspan-test", "-f", file}, args...)...)
+	all := []string{"-p", "uspan-test"}
+	for _, file := range files {
+		all = append(all, "-f", file)
+	}
+	return d.command(t, "docker-compose", append(all, args...)...)
 }
 
 func (d *docker) command(t *testing.T, name string, args ...string) string {

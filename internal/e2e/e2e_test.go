@@ -17,10 +17,16 @@ const root = "../.."
 // directory, and returns it.
 func build(t *testing.T, packages ...string) string {
 	t.Helper()
+	return buildIn(t, root, packages...)
+}
+
+// buildIn does so with commands of the module in a directory.
+func buildIn(t *testing.T, module string, packages ...string) string {
+	t.Helper()
 	dir := t.TempDir()
 	for _, p := range packages {
 		cmd := exec.Command("go", "build", "-trimpath", "-o", dir+"/", p)
-		cmd.Dir = root
+		cmd.Dir = module
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", p, err, out)
