@@ -210,8 +210,11 @@ func (t *Trace) ready(i *image, functions int) string {
 // which function why.
 func (t *Trace) sayLeft(n int, refused []plan.Skipped) {
 	i := t.images[n]
+	asked := t.sayRuntime(i.plan.Skipped)
 	for _, s := range slices.Concat(i.plan.Skipped, refused) {
-		t.config.Log(fmt.Sprintf("not traced: %s: %s", s.Name, s.Reason))
+		if !asked || !s.OfRuntime() {
+			t.config.Log(fmt.Sprintf("not traced: %s: %s", s.Name, s.Reason))
+		}
 	}
 	for _, none := range i.missed {
 		t.config.Log(fmt.Sprintf("%s: %v", i.path, none))
@@ -238,6 +241,35 @@ func (t *Trace) sayLeft(n int, refused []plan.Skipped) {
 	for _, conflict := range i.plan.Conflicts {
 		t.config.Say(conflict)
 	}
+}
+
+// sayRuntime tells of functions of the runtime that were asked for and are refused,
+// a line for each reason: whoever names them should know. Not where that would be
+// nearly all of them. False: it did not.
+func (t *Trace) sayRuntime(skipped []plan.Skipped) bool {
+	const most = 64
+	named := slices.ContainsFunc(t.config.Rules.Patterns, func(p string) bool { return !strings.HasPrefix(p, "!") })
+	var reasons []string
+	names := make(map[string][]string)
+	n := 0
+	for i := range skipped {
+		s := &skipped[i]
+		if !named || !s.OfRuntime() {
+			continue
+		}
+		if names[s.Reason] == nil {
+			reasons = append(reasons, s.Reason)
+		}
+		names[s.Reason] = append(names[s.Reason], s.Name)
+		n++
+	}
+	if n == 0 || n > most {
+		return false
+	}
+	for _, reason := range reasons {
+		t.config.Say(fmt.Sprintf("not traced: %s: %s", strings.Join(names[reason], ", "), reason))
+	}
+	return true
 }
 
 func count(n int, what string) string {

@@ -124,6 +124,9 @@ type Skipped struct {
 	Reason string
 }
 
+// OfRuntime says whether the function belongs to the Go runtime.
+func (s *Skipped) OfRuntime() bool { return ofRuntime(&s.Function) }
+
 // A Condition is on the flags register, and says whether the hit of a probe counts.
 type Condition uint8
 

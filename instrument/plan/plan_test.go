@@ -289,7 +289,7 @@ func testEverything(t *testing.T, f *gobin.File) {
 	for _, must := range []string{
 		"runtime.mcall", "runtime.gogo", "runtime.morestack", "runtime.systemstack", "runtime.asmcgocall", "runtime.rt0_go",
 		"runtime.sigtramp", "runtime.sigtrampgo", "runtime.sigreturn__sigaction", "runtime.mstart0", "runtime.clone", "runtime.goexit",
-		"runtime.duffcopy", "runtime.sighandler", "runtime.schedule", "syscall.forkAndExecInChild1", "syscall.rawVforkSyscall",
+		"runtime.duffcopy", "runtime.schedule", "syscall.forkAndExecInChild1", "syscall.rawVforkSyscall",
 		"syscall.RawSyscall6", "syscall.rawSyscallNoError", "syscall.runtime_AfterForkInChild", "runtime.clearSignalHandlers",
 		"runtime.entersyscall", "runtime.memmove", "runtime.nanotime1", "runtime.needm", "runtime.gcWriteBarrier",
 	} {

@@ -16,28 +16,30 @@ type refusal struct {
 // runtime/sys_linux_amd64.s, runtime/proc.go, runtime/signal_unix.go and
 // syscall/exec_linux.go of Go 1.21 to 1.27.
 const (
-	becauseStart   = "runs while the program or a thread starts, before there is a goroutine"
-	becauseSwitch  = "switches stacks: its return is not on the stack that it was called on"
-	becauseSignal  = "runs in signal handlers, on a stack that is not the goroutine's"
-	becauseReturn  = "is where the kernel returns from signals: debuggers and unwinders know it by its bytes"
-	becauseFork    = "runs in the child of a fork, which shares the memory and the goroutine of its parent"
-	becauseG0      = "never returns: it ends by switching to another goroutine"
-	becauseMiddle  = "is entered in its middle"
-	becauseABI     = "is called with registers of its own instead of a calling convention"
-	becauseBottom  = "is the bottom of every goroutine's stack and is never called"
-	becauseUnwind  = "is where a panic unwinds the stack, and never returns"
-	becauseLocal   = "is an assembly routine without a package: its calling convention is not known"
-	becauseNoCheck = "runtime code that does not check its stack: it may run without a valid goroutine (signals, thread starts, stack switches, forks)"
-	becauseWrapper = "wrapper inside the runtime"
+	becauseStart    = "runs while the program or a thread starts, before there is a goroutine"
+	becauseSwitch   = "switches stacks: its return is not on the stack that it was called on"
+	becauseSignal   = "is where the handling of a signal begins, on the stack of signals and before it has a g of its own"
+	becauseInjected = "is not called, but made to run by a signal handler, in the middle of other code"
+	becauseReturn   = "is where the kernel returns from signals: debuggers and unwinders know it by its bytes"
+	becauseFork     = "runs in the child of a fork, which shares the memory and the goroutine of its parent"
+	becauseG0       = "never returns: it ends by switching to another goroutine"
+	becauseMiddle   = "is entered in its middle"
+	becauseABI      = "is called with registers of its own instead of a calling convention"
+	becauseBottom   = "is the bottom of every goroutine's stack and is never called"
+	becauseUnwind   = "is where a panic unwinds the stack, and never returns"
+	becauseLocal    = "is an assembly routine without a package: its calling convention is not known"
+	becauseNoCheck  = "runtime code that does not check its stack: it may run without a valid goroutine (signals, thread starts, stack switches, forks)"
+	becauseWrapper  = "wrapper inside the runtime"
 )
 
 // refusals are names; what can be told from the code is in refuseBody.
 //
 // In the runtime, a function that checks its stack has a valid g whose stack it
-// runs on: the check itself reads g. That is why code that runs before that, in
-// signal handlers, at thread starts and in the child of a fork, has no check (it
-// is go:nosplit, see sigtrampgo), and refuseBody takes all such functions of the
-// runtime away. The list has those that check their stack and are unfit
+// runs on: the check itself reads g. That is why code that runs before that, at
+// the start of signal handlers and of threads and in the child of a fork, has no
+// check (it is go:nosplit, see sigtrampgo), and refuseBody takes all such functions
+// of the runtime away. What a signal handler calls once it has its own g, gsignal,
+// has one, and can be traced: runtime.sighandler, for one. The list has those that check their stack and are unfit
 // nevertheless, and those whose reason is worth more than the general one.
 var refusals = []refusal{
 	{"_rt0_*", becauseStart},
@@ -87,21 +89,10 @@ var refusals = []refusal{
 	{"runtime.goexit.*", becauseBottom},
 
 	{"runtime.sigreturn*", becauseReturn},
-	{"runtime.sig*", becauseSignal},
+	{"runtime.sigtramp*", becauseSignal},
 	{"runtime.cgoSig*", becauseSignal},
-	{"runtime.badsignal*", becauseSignal},
-	{"runtime.doSigPreempt", becauseSignal},
-	{"runtime.asyncPreempt*", becauseSignal},
-	{"runtime.wantAsyncPreempt", becauseSignal},
-	{"runtime.isAsyncSafePoint", becauseSignal},
-	{"runtime.adjustSignalStack*", becauseSignal},
-	{"runtime.setGsignalStack", becauseSignal},
-	{"runtime.restoreGsignalStack", becauseSignal},
-	{"runtime.unminit*", becauseSignal},
-	{"runtime.dieFromSignal", becauseSignal},
-	{"runtime.raisebadsignal", becauseSignal},
-	{"runtime.crash", becauseSignal},
-	{"runtime.debugCall*", becauseSignal},
+	{"runtime.asyncPreempt*", becauseInjected},
+	{"runtime.debugCall*", becauseInjected},
 
 	{"syscall.forkAndExecInChild*", becauseFork},
 	{"syscall.rawVforkSyscall*", becauseFork},

@@ -114,6 +114,12 @@ func (w *walker) returns(address uint64) { w.add(w.file.Frames(address - 1)) }
 // yet, or has none: by the top words of its stack.
 func (w *walker) interrupted(address uint64, atFrame bool, top, next uint64) {
 	switch delta, ok := w.file.DeltaAt(address); {
+	case ok && delta == 0 && (w.callee == "runtime.asyncPreempt" || w.callee == "runtime.sigpanic0"):
+		// One signal came upon the other: what it returns to was interrupted, too.
+		w.add(w.file.Frames(top))
+		if delta, ok := w.file.DeltaAt(top); ok && delta == 0 {
+			w.returns(next)
+		}
 	case ok && delta == 0:
 		w.returns(top)
 	case ok && delta == 8 && !atFrame: // between PUSHQ BP and MOVQ SP, BP
