@@ -46,6 +46,9 @@ type Config struct {
 	// Every, where it is not 0, is how often Look is called meanwhile, by Run.
 	Every time.Duration
 	Look  func()
+	// Tally counts calls by their stacks in the kernel, and makes no spans: see
+	// Trace.Tally.
+	Tally bool
 	// For bounds the time of tracing; 0: until the targets end.
 	For time.Duration
 	// OpenCalls bounds the calls that are open at any moment, of all targets: what

@@ -61,6 +61,9 @@
 // executed something. With Config.Follow it is a target where it runs an executable
 // that is traced.
 //
+// Stack: the functions that are open at the entry of a call, from the call to the
+// first of its goroutine. Tally: the calls counted by their stacks in the kernel.
+//
 // Lost: a call of a traced function that gave no span, counted by cause.
 // Unpaired: a return of a call that began before the probes were there.
 package instrument

@@ -35,17 +35,7 @@ error as their last result (io.EOF apart) or that a panic unwound.
 
 It goes to standard output; with a command, whose that is, to standard error.
 --json moves the command's standard output there instead.`,
-		Args: func(command *cobra.Command, args []string) error {
-			switch dash := command.ArgsLenAtDash(); {
-			case len(args) == 0:
-				return usageError{errors.New("name a process id, an executable, or, behind --, a command")}
-			case dash > 0:
-				return usageError{errors.New("processes and executables, or, behind --, a command: not both")}
-			case dash < 0 && f.user != "":
-				return usageError{errors.New("--user is for a command, behind --")}
-			}
-			return nil
-		},
+		Args: func(command *cobra.Command, args []string) error { return checkTargets(f, command, args) },
 		RunE: func(command *cobra.Command, args []string) error {
 			if err := f.readConfig(command.Flags()); err != nil {
 				return err
@@ -73,6 +63,19 @@ It goes to standard output; with a command, whose that is, to standard error.
 	f.addFiles(set)
 	f.addBounds(set)
 	return command
+}
+
+// checkTargets checks what a command is given that takes targets, or starts one.
+func checkTargets(f *flags, command *cobra.Command, args []string) error {
+	switch dash := command.ArgsLenAtDash(); {
+	case len(args) == 0:
+		return usageError{errors.New("name a process id, an executable, or, behind --, a command")}
+	case dash > 0:
+		return usageError{errors.New("processes and executables, or, behind --, a command: not both")}
+	case dash < 0 && f.user != "":
+		return usageError{errors.New("--user is for a command, behind --")}
+	}
+	return nil
 }
 
 // histograms is one run of `uspan hist`.

@@ -93,7 +93,7 @@ no code change, no rebuild, no restart.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetHelpTemplate(helpTemplate)
-	root.AddCommand(newRun(), newAttach(), newList(), newHist())
+	root.AddCommand(newRun(), newAttach(), newStacks(), newList(), newHist())
 	return root
 }
 

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/instrument/profile"
+	"github.com/uspan/uspan/instrument/target"
+)
+
+func newStacks() *cobra.Command {
+	f := &flags{}
+	s := &stacks{flags: f}
+	command := &cobra.Command{
+		Use:   "stacks [flags] PID|EXECUTABLE... | -- COMMAND [ARGUMENT...]",
+		Short: "Count calls by who called, in the kernel: folded stacks, or a profile for pprof",
+		Example: `  sudo uspan stacks -f 'main.fib*' -- ./fib               # start a program; at its end
+  sudo uspan stacks --for 30s -f 'database/sql.*.Query*' 4242
+  sudo uspan stacks --for 30s -f 'main.load' -o pprof=calls.pprof 4242
+  go tool pprof -http : calls.pprof                       # a flame graph
+  sudo uspan stacks --json --for 10s -f 'main.*' 4242 | jq -r '"\(.calls) \(.stack[1].function)"'`,
+		Long: `Counts the calls of functions by the stack at their entry, in the kernel: no call
+is an event. It writes a line for each stack, the functions from the outermost to
+the one that was called between semicolons, and the number of calls, the most
+frequent last, as tools for flame graphs read it.
+
+It goes to standard output; with a command, whose that is, to standard error.
+--json moves the command's standard output there instead.`,
+		Args: func(command *cobra.Command, args []string) error { return checkTargets(f, command, args) },
+		RunE: func(command *cobra.Command, args []string) error {
+			if err := f.readConfig(command.Flags()); err != nil {
+				return err
+			}
+			config, err := s.settings()
+			if err != nil {
+				return err
+			}
+			if command.ArgsLenAtDash() == 0 {
+				config.Command = &target.Command{Path: args[0], Args: args[1:], User: f.user}
+			} else {
+				config.Targets = args
+			}
+			if f.dryRun {
+				return instrument.Plan(os.Stdout, config)
+			}
+			return s.run(config)
+		},
+	}
+	set := command.Flags()
+	f.addFunctions(set)
+	set.StringArrayVarP(&s.outputs, "output", "o", nil, "where the stacks go, `KIND=FILE`: pprof=FILE, folded=FILE; repeatable (default: folded, as said above)")
+	set.BoolVar(&s.asJSON, "json", false, "write JSON, an object a line for each stack")
+	f.addUser(set)
+	f.addFiles(set)
+	f.addBounds(set)
+	return command
+}
+
+// stacks is one run of `uspan stacks`.
+type stacks struct {
+	*flags
+	outputs []string
+	asJSON  bool
+
+	out   io.Writer // nil where all goes to files
+	files []stacksFile
+	begun time.Time
+}
+
+// A stacksFile is an output of `uspan stacks`.
+type stacksFile struct {
+	file  *os.File
+	pprof bool
+}
+
+// settings are what the flags ask instrument for, without targets.
+func (s *stacks) settings() (instrument.Config, error) {
+	config, err := s.bounds()
+	if err != nil {
+		return config, err
+	}
+	config.Rules = plan.Rules{Patterns: s.functions, DebugFile: s.debugFile}
+	config.Tally = true
+	if err := config.Rules.Check(); err != nil {
+		return config, usageError{err}
+	}
+	for _, name := range s.outputs {
+		kind, where, _ := strings.Cut(name, "=")
+		if kind != "pprof" && kind != "folded" {
+			return config, usageError{fmt.Errorf("-o %q: the outputs are pprof=FILE and folded=FILE", name)}
+		}
+		if where == "" {
+			return config, usageError{fmt.Errorf("-o %q: name the file: %s=FILE", name, kind)}
+		}
+	}
+	return config, nil
+}
+
+// open opens the files that outputs name.
+func (s *stacks) open() error {
+	for _, name := range s.outputs {
+		kind, where, _ := strings.Cut(name, "=")
+		file, err := os.Create(where)
+		if err != nil {
+			return fmt.Errorf("-o %s: %w", kind, err)
+		}
+		s.files = append(s.files, stacksFile{file, kind == "pprof"})
+	}
+	return nil
+}
+
+// run counts to the end and writes what came of it.
+func (s *stacks) run(config instrument.Config) error {
+	ctx, stop := context.WithCancel(context.Background())
+	if config.Command == nil {
+		ctx, stop = untilSignal()
+	}
+	defer stop()
+	if err := s.open(); err != nil {
+		return err
+	}
+	switch {
+	case s.asJSON:
+		s.out = os.Stdout
+		if config.Command != nil {
+			config.Command.Stdout = os.Stderr
+		}
+	case len(s.files) > 0:
+	case config.Command != nil:
+		s.out = os.Stderr
+	default:
+		s.out = os.Stdout
+	}
+	surviveClosedPipes()
+	heap := boundHeap()
+	trace, err := instrument.Start(config)
+	if err != nil {
+		return err
+	}
+	defer trace.Close()
+	heap.settle(trace.MapMemory())
+	s.begun = time.Now()
+	if config.Command != nil {
+		return followCommand(trace, s.say, func(_ context.Context, summary *instrument.Summary) error {
+			return s.conclude(trace, summary)
+		})
+	}
+	summary, err := trace.Run(ctx)
+	stop()
+	return errors.Join(err, s.conclude(trace, summary), trace.Close())
+}
+
+// conclude writes the stacks, and says what was not counted.
+func (s *stacks) conclude(trace *instrument.Trace, summary *instrument.Summary) error {
+	took := time.Since(s.begun)
+	counts, err := trace.Tally()
+	if err != nil {
+		return err
+	}
+	var failure error
+	switch {
+	case s.out == nil:
+	case s.asJSON:
+		failure = profile.WriteJSON(s.out, counts)
+	default:
+		failure = profile.WriteFolded(s.out, counts)
+	}
+	if errors.Is(failure, unix.EPIPE) {
+		failure = nil // whoever read it has enough
+	}
+	for _, f := range s.files {
+		if f.pprof {
+			err = profile.WritePprof(f.file, counts, s.begun, took)
+		} else {
+			err = profile.WriteFolded(f.file, counts)
+		}
+		failure = errors.Join(failure, err, f.file.Close())
+	}
+	var calls uint64
+	for i := range counts {
+		calls += counts[i].Calls
+	}
+	stacks := "stacks"
+	if len(counts) == 1 {
+		stacks = "stack"
+	}
+	line := fmt.Sprintf("%d calls, %d %s", calls, len(counts), stacks)
+	if lost := summary.Lost.StacksFull; lost > 0 {
+		report(fmt.Sprintf("%s, %d calls not counted (too many stacks, or a stack that could not be read)", line, lost))
+	} else {
+		s.say(line + ", 0 calls not counted")
+	}
+	return failure
+}
