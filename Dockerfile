@@ -1,7 +1,7 @@
 # The image of uspan, and those of the shop that docker-compose.yml has it
 # trace; each is of one static executable. The compiler runs on the builder's
-# architecture, whatever the image's is.
-FROM --platform=$BUILDPLATFORM golang:1.26 AS build
+# architecture, whatever the image's is; Docker before 23 does not name that one.
+FROM --platform=${BUILDPLATFORM:-linux} golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 COPY examples/shop/go.mod examples/shop/go.sum examples/shop/
