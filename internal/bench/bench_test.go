@@ -87,6 +87,45 @@ func TestVariants(t *testing.T) {
 	}
 }
 
+// TestCreations: uspan's probe is on the `go` statement of the traced function, where
+// the kernel emulates the instruction, and on no other.
+func TestCreations(t *testing.T) {
+	executable, err := buildTarget(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := gobin.Open(executable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	planned, err := plan.Build(file, plan.Rules{Patterns: []string{begin}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(planned.GoSites) != 1 || planned.GoSites[0].Name != begin || !planned.GoSites[0].Emulated {
+		t.Errorf("the `go` statements: %+v", planned.GoSites)
+	}
+	kerneltest.Require(t)
+	results, err := measure(t.Context(), creations, settings{rounds: 2, round: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		if err := r.check(); err != nil || r.missing != nil || r.calls == 0 {
+			t.Errorf("%s: %d goroutines, %v %v", r.variant, r.calls, err, r.missing)
+		}
+		if r.variant == goElsewhere && r.tally.seen != 0 || r.variant == goInside && r.tally.seen == 0 {
+			t.Errorf("%s: %+v", r.variant, r.tally)
+		}
+	}
+	var b strings.Builder
+	printCreations(&b, results)
+	if !strings.Contains(b.String(), "times the "+goUntraced) || !strings.Contains(b.String(), "times the "+goFloor) {
+		t.Error(b.String())
+	}
+}
+
 // TestKinds: the functions for kinds of values have one argument of that kind,
 // which can be captured, and their calls are seen.
 func TestKinds(t *testing.T) {
@@ -218,7 +257,7 @@ func TestTable(t *testing.T) {
 		{variant: bpftraceName, missing: errMissing},
 	}
 	var b strings.Builder
-	printTable(&b, results)
+	printTable(&b, results, "call", ofCalls)
 	printGoals(&b, results)
 	got := strings.Join(strings.Fields(b.String()), " ")
 	for _, want := range []string{

@@ -46,15 +46,16 @@ func main() {
 }
 
 func bench(ctx context.Context, s settings) error {
-	results, err := measure(ctx, append(slices.Clone(variants), kindVariants()...), s)
+	results, err := measure(ctx, slices.Concat(variants, creations, kindVariants()), s)
 	if err != nil {
 		return err
 	}
 	printMachine(os.Stdout, s)
-	table := results[:len(variants)]
-	printTable(os.Stdout, table)
+	table, others := results[:len(variants)], results[len(variants):]
+	printTable(os.Stdout, table, "call", ofCalls)
 	printGoals(os.Stdout, table)
-	printKinds(os.Stdout, results[len(variants):])
+	printCreations(os.Stdout, others[:len(creations)])
+	printKinds(os.Stdout, others[len(creations):])
 	var errs []error
 	for _, r := range results {
 		errs = append(errs, r.check())

@@ -22,8 +22,13 @@ func printMachine(w io.Writer, s settings) {
 		release, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), s.rounds, s.round)
 }
 
+// A base is a variant of which others are shown as multiples, in a column.
+type base struct{ head, variant string }
+
+var ofCalls = [2]base{{"× floor", floor}, {"× recipe", usualRecipe}}
+
 // printTable prints a line for each variant: medians, with quartiles of the costs.
-func printTable(w io.Writer, results []*result) {
+func printTable(w io.Writer, results []*result, of string, bases [2]base) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, cells ...string) {
 		fmt.Fprintf(t, "%s\t%s\t\n", name, strings.Join(cells, "\t"))
@@ -33,7 +38,7 @@ func printTable(w io.Writer, results []*result) {
 		width = max(width, len(r.variant))
 	}
 	name := func(s string) string { return fmt.Sprintf("%-*s", width, s) } // left, where the rest is right
-	row(name(""), "ns/call", "quartiles", "× floor", "× recipe", "calls", "seen", "lost")
+	row(name(""), "ns/"+of, "quartiles", bases[0].head, bases[1].head, of+"s", "seen", "lost")
 	for _, r := range results {
 		if r.missing != nil {
 			fmt.Fprintf(t, "%s\t%v\t\n", name(r.variant), r.missing)
@@ -45,7 +50,7 @@ func printTable(w io.Writer, results []*result) {
 			seen, lost = fmt.Sprint(r.tally.seen), fmt.Sprint(r.tally.lost)
 		}
 		row(name(r.variant), ns(cost.median), ns(cost.first)+" … "+ns(cost.third),
-			ratio(r, find(results, floor)), ratio(r, find(results, usualRecipe)),
+			ratio(r, find(results, bases[0].variant)), ratio(r, find(results, bases[1].variant)),
 			fmt.Sprint(r.calls), seen, lost)
 	}
 	t.Flush()
@@ -99,11 +104,17 @@ func printGoals(w io.Writer, results []*result) {
 		if r == nil || of == nil {
 			continue
 		}
-		q, verdict := ratios(r.costs, of.costs), "reached"
-		if q.median > goal.most {
-			verdict = "missed"
-		}
-		fmt.Fprintf(w, "%s: %.2f (%.2f … %.2f) times the %s; at most %.1f: %s\n",
-			goal.variant, q.median, q.first, q.third, goal.of, goal.most, verdict)
+		printGoal(w, r, of, goal.most)
 	}
+}
+
+// printGoal says what a variant costs in multiples of another one, and whether that is
+// at most what it should be.
+func printGoal(w io.Writer, r, of *result, most float64) {
+	q, verdict := ratios(r.costs, of.costs), "reached"
+	if q.median > most {
+		verdict = "missed"
+	}
+	fmt.Fprintf(w, "%s: %.2f (%.2f … %.2f) times the %s; at most %.1f: %s\n",
+		r.variant, q.median, q.first, q.third, of.variant, most, verdict)
 }

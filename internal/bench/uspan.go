@@ -18,6 +18,9 @@ const quiet = 300 * time.Millisecond
 
 // uspan traces as `uspan attach PID` does, up to the outputs.
 type uspan struct {
+	// calls is how many calls a span stands for: 1, or the goroutines that are begun
+	// in it.
+	calls uint64
 	trace *instrument.Trace
 	sink  sink
 	stop  context.CancelFunc
@@ -32,7 +35,7 @@ func (s *sink) Export(spans []*span.Span) { s.spans.Add(uint64(len(spans))) }
 
 func attachUspan(t *target, rules plan.Rules) (tracer, error) {
 	rules.Patterns = append([]string{t.function}, rules.Patterns...)
-	u := &uspan{ended: make(chan error, 1)}
+	u := &uspan{calls: 1, ended: make(chan error, 1)}
 	ignore := func(string) {}
 	var err error
 	u.trace, err = instrument.Start(instrument.Config{
@@ -57,7 +60,7 @@ func attachUspan(t *target, rules plan.Rules) (tracer, error) {
 
 func (u *uspan) Settle(calls uint64) {
 	seen, since := u.sink.spans.Load(), time.Now()
-	for seen < calls && time.Since(since) < quiet {
+	for seen*u.calls < calls && time.Since(since) < quiet {
 		time.Sleep(time.Millisecond)
 		if now := u.sink.spans.Load(); now > seen {
 			seen, since = now, time.Now()
@@ -68,5 +71,5 @@ func (u *uspan) Settle(calls uint64) {
 func (u *uspan) Close() (tally, error) {
 	u.stop()
 	err := errors.Join(<-u.ended, u.trace.Close())
-	return tally{known: true, exact: true, seen: u.sink.spans.Load(), lost: u.total.LostSpans()}, err
+	return tally{known: true, exact: true, seen: u.sink.spans.Load() * u.calls, lost: u.total.LostSpans() * u.calls}, err
 }

@@ -31,6 +31,8 @@ var (
 // calls are the functions that can be traced, by name: each calls its own batch
 // times.
 var calls = map[string]func(){
+	"main.begin":      begin,
+	"main.beginOther": beginOther,
 	"main.work": func() {
 		for i := range batch {
 			if n, err := work(i, "a string of some length"); n < i || err == nil {

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/uspan/uspan/bpf"
+	"github.com/uspan/uspan/instrument/gobin"
+	"github.com/uspan/uspan/instrument/plan"
+)
+
+// The functions of the target that begin goroutines, batch of them in each call.
+const (
+	begin      = "main.begin"
+	beginOther = "main.beginOther"
+	batch      = 1000
+)
+
+// The variants of what a goroutine costs that a `go` statement begins.
+const (
+	goUntraced  = "go, untraced"
+	goElsewhere = "go elsewhere in a traced program"
+	goFloor     = "go, with an empty program on the statement"
+	goInside    = "go in a traced function"
+)
+
+// creations are in the order of their table. A goroutine counts as a call.
+var creations = []variant{
+	{goUntraced, beginOther, func(*target) (tracer, error) { return nothing{}, nil }},
+	{goElsewhere, beginOther, attachElsewhere},
+	{goFloor, begin, attachGoFloor},
+	{goInside, begin, attachInside},
+}
+
+// attachInside traces the function that begins the goroutines: a span for a batch.
+func attachInside(t *target) (tracer, error) {
+	inside, err := attachUspan(t, plan.Rules{})
+	if err != nil {
+		return nil, err
+	}
+	inside.(*uspan).calls = batch
+	return inside, nil
+}
+
+// An elsewhere is uspan where it traces a function that is not called.
+type elsewhere struct{ tracer }
+
+func attachElsewhere(t *target) (tracer, error) {
+	traced := *t
+	traced.function = begin
+	u, err := attachUspan(&traced, plan.Rules{})
+	return elsewhere{u}, err
+}
+
+func (elsewhere) Settle(uint64) {}
+
+func (e elsewhere) Close() (tally, error) {
+	counted, err := e.tracer.Close()
+	counted.exact = false
+	return counted, err
+}
+
+// attachGoFloor puts a program that does nothing on the `go` statement.
+func attachGoFloor(t *target) (tracer, error) {
+	file, err := gobin.Open(t.path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	planned, err := plan.Build(file, plan.Rules{Patterns: []string{t.function}})
+	if err != nil {
+		return nil, err
+	}
+	p, err := loadProbes()
+	if err != nil {
+		return nil, err
+	}
+	var offsets, cookies []uint64
+	for _, site := range planned.GoSites {
+		offsets = append(offsets, site.Offset)
+		cookies = append(cookies, bpf.Cookie(0, 0, 0, bpf.ConditionAlways, 0))
+	}
+	if err := p.attach(t, p.objects.Nothing, offsets, cookies); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return floorProbes{probes: p}, nil
+}
+
+// printCreations prints the table of goroutines, and whether its goals are reached:
+// one that is begun elsewhere costs what it always costs, one that is begun in a
+// traced function a probe more.
+func printCreations(w io.Writer, results []*result) {
+	fmt.Fprintln(w)
+	printTable(w, results, "goroutine", [2]base{{"× untraced", goUntraced}, {"× empty", goFloor}})
+	fmt.Fprintln(w)
+	for _, goal := range []struct {
+		variant, of string
+		most        float64
+	}{
+		{goElsewhere, goUntraced, 1.1},
+		{goInside, goFloor, 1.3},
+	} {
+		r, of := find(results, goal.variant), find(results, goal.of)
+		if r.missing == nil && of.missing == nil {
+			printGoal(w, r, of, goal.most)
+		}
+	}
+}
