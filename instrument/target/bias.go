@@ -15,6 +15,7 @@ import (
 // process (AT_ENTRY in /proc/PID/auxv, create_elf_tables in fs/binfmt_elf.c) and
 // the one in the ELF header. Unlike /proc/PID/maps that needs no comparison of
 // devices, which overlayfs and btrfs report differently there than stat does.
+// A process that ends, or executes something, at this moment is ErrNoProcess.
 func (p *Process) LoadBias() (uint64, error) {
 	bias, err := p.loadBias()
 	if err != nil {
@@ -42,8 +43,8 @@ func (p *Process) loadBias() (uint64, error) {
 	}
 	entry, ok := auxValue(auxv, atEntry)
 	if !ok {
-		// A process that is in the middle of exec or exit has no vector.
-		return 0, p.vanished(errors.New("no entry point in /proc/PID/auxv"))
+		// In the middle of exec or exit there is none: what it ran is gone.
+		return 0, fmt.Errorf("%w: no entry point in /proc/PID/auxv", ErrNoProcess)
 	}
 	return entry - binary.LittleEndian.Uint64(header[elfEntry:]), nil
 }
