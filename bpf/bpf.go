@@ -86,6 +86,7 @@ const (
 	StepData      = uint8(uspanStepOpSTEP_DATA)
 	StepInterface = uint8(uspanStepOpSTEP_INTERFACE)
 	StepArray     = uint8(uspanStepOpSTEP_ARRAY)
+	StepShape     = uint8(uspanStepOpSTEP_SHAPE)
 
 	StepWhole = uint8(uspanStepFlagsSTEP_WHOLE)
 	StepEmpty = uint8(uspanStepFlagsSTEP_EMPTY)

@@ -81,6 +81,7 @@ enum step_op {
 	STEP_DATA = 3,	    /* elements; address at `offset`, number by `length` */
 	STEP_INTERFACE = 4, /* the words at `offset`; go on by the dynamic type */
 	STEP_ARRAY = 5,	    /* `limit` elements at `offset`: no chunk of their own */
+	STEP_SHAPE = 6, /* the value at `offset`, by the dictionary at `guard` of the arguments */
 };
 
 enum step_flags {
@@ -115,7 +116,7 @@ struct step {
 	__u8 length;  /* enum step_length */
 	__u32 offset; /* in the element, in bytes */
 	__u32 size;   /* of an element of what is followed, in bytes */
-	__u32 limit;  /* elements at most; STEP_INTERFACE: of dynamic.of */
+	__u32 limit;  /* elements at most; STEP_INTERFACE, STEP_SHAPE: of dynamic.of */
 	__u32 first;  /* of the steps for each element of what is followed */
 	__u16 count;
 	__u16 guard; /* offset in the element */
@@ -143,7 +144,7 @@ struct chunk {
 	__u8 pad[3];
 };
 
-/* A dynamic type of an executable, where it is met with that much to be shown. */
+/* A dynamic type of an executable, or a dictionary of a generic function, where it is met with that much to be shown. */
 struct dynamic_key {
 	__u64 type; /* its address, at link time */
 	__u32 binary;

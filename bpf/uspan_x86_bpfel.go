@@ -426,6 +426,7 @@ const (
 	uspanStepOpSTEP_DATA      uspanStepOp = 3
 	uspanStepOpSTEP_INTERFACE uspanStepOp = 4
 	uspanStepOpSTEP_ARRAY     uspanStepOp = 5
+	uspanStepOpSTEP_SHAPE     uspanStepOp = 6
 )
 
 type uspanTrace struct {

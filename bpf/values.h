@@ -276,6 +276,37 @@ static __always_inline void follow_interface(struct reading *reading, struct chu
 }
 
 /*
+ * Goes on with a value whose type depends on the dictionary of the call, which is
+ * in the root chunk of the arguments, at the beginning of the entry.
+ */
+static __always_inline void follow_shape(struct reading *reading, struct level *level,
+					 struct step *step, __u32 at)
+{
+	__u32 index = COOKIE_BINARY(reading->cookie);
+	struct binary *binary = bpf_map_lookup_elem(&binaries, &index);
+	struct dynamic_key key = {.binary = index, .of = step->limit};
+	struct elements elements = {
+		.address = level->address + step->offset,
+		.left = 1,
+		.first = step->first,
+		.count = step->count,
+	};
+	struct dynamic *dynamic;
+
+	if (!binary)
+		return;
+	key.type = word_at(reading->values, sizeof(struct chunk) + step->guard);
+	key.type -= load_bias(binary);
+	dynamic = bpf_map_lookup_elem(&dynamics, &key);
+	if (dynamic) {
+		elements.first = dynamic->first;
+		elements.count = dynamic->count;
+	}
+	if (!go_down(reading, &elements, at, level->chunk))
+		reading->stopped = true;
+}
+
+/*
  * Reads a part of the current element. Where that fails, the chunk is worth
  * nothing, nor is what has been read for its elements: nothing comes behind it.
  */
@@ -319,6 +350,10 @@ static __always_inline void take_step(struct reading *reading, struct level *lev
 		/* There is no chunk that could say so. */
 		if (!go_down(reading, &elements, at, level->chunk))
 			reading->stopped = true;
+		return;
+	}
+	if (step->op == STEP_SHAPE) {
+		follow_shape(reading, level, step, at);
 		return;
 	}
 	chunk = new_chunk(reading->values, reading->used);

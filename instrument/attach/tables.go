@@ -179,6 +179,7 @@ var (
 		plan.FollowData:      bpf.StepData,
 		plan.FollowInterface: bpf.StepInterface,
 		plan.EachElement:     bpf.StepArray,
+		plan.FollowShape:     bpf.StepShape,
 	}
 	guards = map[plan.Guard]uint8{
 		plan.Unguarded:    bpf.GuardNone,

@@ -13,6 +13,7 @@ const (
 	attrGoElem     dwarf.Attr = 0x2902
 	attrGoEmbedded dwarf.Attr = 0x2903
 	attrGoRuntime  dwarf.Attr = 0x2904 // where its runtime data is among the types
+	attrGoDict     dwarf.Attr = 0x2906 // of a type parameter: where its type is in the dictionary
 )
 
 // Bounds that only a damaged file passes.

@@ -136,16 +136,21 @@ func (f *File) readRelocated(addr, n uint64) ([]byte, error) {
 	if err != nil || !f.PIE {
 		return p, err
 	}
-	relative := uint32(elf.R_X86_64_RELATIVE)
-	if f.Arch == ARM64 {
-		relative = uint32(elf.R_AARCH64_RELATIVE)
-	}
+	relative := f.relativeRelocation()
 	return p, f.relocations(func(r relocation) error {
 		if r.place >= addr && r.place-addr < n && n-(r.place-addr) >= 8 && r.kind == relative {
 			binary.LittleEndian.PutUint64(p[r.place-addr:], uint64(r.addend))
 		}
 		return nil
 	})
+}
+
+// relativeRelocation is the kind of a relocation that is an address in the file.
+func (f *File) relativeRelocation() uint32 {
+	if f.Arch == ARM64 {
+		return uint32(elf.R_AARCH64_RELATIVE)
+	}
+	return uint32(elf.R_X86_64_RELATIVE)
 }
 
 // searchData looks for a pattern in the initialised variables, at addresses that

@@ -180,6 +180,10 @@ type Signature struct {
 type Param struct {
 	Name string // empty where it is unnamed or blank
 	Type *Type
+	// DictionaryWord is, where the type depends on type parameters, which word of the
+	// dictionary has the address of the runtime data of the type that it really has,
+	// counted from 1; else 0. Type is its shape then.
+	DictionaryWord int
 }
 
 // A Type is as much of a Go type as its layout and its values need.

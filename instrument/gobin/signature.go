@@ -76,6 +76,11 @@ func (d *debugInfo) signature(fn *Function) (*Signature, error) {
 			return nil, fmt.Errorf("parameter %q: %w", listed.name, err)
 		}
 		p := Param{Name: parameterName(listed.name), Type: t}
+		if s.Dictionary {
+			if p.DictionaryWord, err = d.dictionaryWord(listed.typ); err != nil {
+				return nil, fmt.Errorf("parameter %q: %w", listed.name, err)
+			}
+		}
 		if listed.result {
 			s.Results = append(s.Results, p)
 		} else {
@@ -83,6 +88,19 @@ func (d *debugInfo) signature(fn *Function) (*Signature, error) {
 		}
 	}
 	return s, nil
+}
+
+// dictionaryWord is that of the type at an offset: see Param.
+func (d *debugInfo) dictionaryWord(typ dwarf.Offset) (int, error) {
+	e, _, err := d.entry(typ)
+	if err != nil {
+		return 0, err
+	}
+	index, ok := e.Val(attrGoDict).(int64)
+	if !ok || e.Tag != dwarf.TagTypedef || index < 0 || index >= maxDictionarySize/8 {
+		return 0, nil
+	}
+	return int(index) + 1, nil
 }
 
 // parameters returns the entries of the parameters and results of the function

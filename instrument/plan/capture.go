@@ -19,7 +19,14 @@ func (l *layouter) capture(arch *architecture, fn *gobin.Function, sig *gobin.Si
 	if area >= 0 && size >= 0 && size != int64(area) {
 		return Part{}, Part{}, false
 	}
-	return l.part(sig.Params, params, ""), l.part(sig.Results, rets, base(fn)), true
+	d := arch.dictionaryOf(fn, sig, params)
+	args, results = l.part(sig.Params, params, "", d), l.part(sig.Results, rets, base(fn), d)
+	if d != nil && d.used {
+		args.Registers = 1 << d.register
+	}
+	args.place(params)
+	results.place(rets)
+	return args, results, true
 }
 
 // isMethod says whether the function has a receiver, which its name tells:
@@ -42,9 +49,8 @@ func isMethod(fn *gobin.Function) bool {
 	return dot > 0
 }
 
-// part lays out parameters, or results: first the registers, then the part of the
-// stack that the others lie in.
-func (l *layouter) part(params []gobin.Param, at []assignment, function string) Part {
+// part lays out parameters, or results.
+func (l *layouter) part(params []gobin.Param, at []assignment, function string, d *dictionaryArgument) Part {
 	p := Part{Captures: make([]Capture, len(params))}
 	taken := make(map[string]bool, len(params))
 	for i := range params {
@@ -52,14 +58,14 @@ func (l *layouter) part(params []gobin.Param, at []assignment, function string) 
 	}
 	used := make(map[string]bool, len(params))
 	for i := range params {
-		p.Captures[i] = l.one(&params[i], at[i], function)
+		p.Captures[i] = l.one(&params[i], at[i], function, d)
 		p.Captures[i].Name = uniqueName(params[i].Name, i, taken, used)
 	}
-	p.place(at)
 	return p
 }
 
-// place finds the place of each capture in the root chunk.
+// place finds the place of each capture in the root chunk: first the registers,
+// then the part of the stack that the others lie in.
 func (p *Part) place(at []assignment) {
 	start := int64(-1) // of the part of the stack
 	for i := range p.Captures {
@@ -140,8 +146,8 @@ func uniqueName(name string, i int, taken, used map[string]bool) string {
 	return name
 }
 
-// one says how one value is read.
-func (l *layouter) one(p *gobin.Param, at assignment, function string) Capture {
+// one says how one value is read; d is nil where nothing tells the types of a call.
+func (l *layouter) one(p *gobin.Param, at assignment, function string, d *dictionaryArgument) Capture {
 	c := Capture{}
 	name := p.Name
 	if name == "_" {
@@ -161,6 +167,9 @@ func (l *layouter) one(p *gobin.Param, at assignment, function string) Capture {
 		c.Node = none("its place is not known: a type before it cannot be read")
 	default:
 		c.Node = l.of(p.Type, l.depth, what)
+		if d != nil && p.DictionaryWord > 0 {
+			c.Node = l.shape(c.Node, p, what, d)
+		}
 	}
 	return c
 }

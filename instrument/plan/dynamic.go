@@ -15,8 +15,8 @@ const maxDynamics = 1 << 15
 var addresses = map[string]bool{"*net.TCPAddr": true, "*net.UDPAddr": true, "*net.UnixAddr": true, "*net.IPAddr": true}
 
 // ReadDynamics completes a plan that is to be attached: it lays out the types
-// that interfaces may hold, of which there may be thousands. Only the first call
-// does something.
+// that interfaces may hold, of which there may be thousands, and those of type
+// parameters. Only the first call does something.
 func (p *Plan) ReadDynamics() {
 	if b := p.builder; b != nil {
 		p.builder = nil
@@ -24,6 +24,7 @@ func (p *Plan) ReadDynamics() {
 			p.errorString(b.file)
 			return
 		}
+		b.readShapes()
 		b.dynamics()
 		p.Steps = b.compiler.steps
 	}

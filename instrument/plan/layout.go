@@ -33,6 +33,7 @@ type layouter struct {
 	stringBytes, items uint32
 	depth              int
 	known              map[layoutKey]*Node
+	shapes             []shaped
 }
 
 type layoutKey struct {
@@ -147,7 +148,7 @@ func isTime(t *gobin.Type) bool { return t.Name == "time.Time" && t.Size == time
 // there is depth.
 func (l *layouter) pointer(t *gobin.Type, depth int) *Node {
 	address := &Node{Kind: Address, Size: wordSize}
-	if t.Elem == nil || t.Elem.Size == 0 || t.Elem.Kind == gobin.Pointer || !simple(t.Elem) && depth <= 0 {
+	if shapeOfPointer(t) || t.Elem == nil || t.Elem.Size == 0 || t.Elem.Kind == gobin.Pointer || !simple(t.Elem) && depth <= 0 {
 		return address
 	}
 	elem := l.of(t.Elem, depth, inMemory)
@@ -156,6 +157,9 @@ func (l *layouter) pointer(t *gobin.Type, depth int) *Node {
 	}
 	return &Node{Kind: Pointer, Size: wordSize, Elem: elem}
 }
+
+// shapeOfPointer says whether a type stands for any pointer, whatever it leads to.
+func shapeOfPointer(t *gobin.Type) bool { return strings.HasPrefix(t.Name, "go.shape.*") }
 
 // simple says whether a value is one scalar, or a text.
 func simple(t *gobin.Type) bool {

@@ -28,6 +28,7 @@ const (
 	Interface // the dynamic type, and a value by it
 	Error     // an interface that is an error: the same, shown as its message
 	Time      // a time.Time
+	Shape     // of a type parameter: by the dictionary of the call, else as Elem
 	Duration  // a time.Duration
 	IP        // a net.IP
 )
@@ -59,8 +60,11 @@ type Node struct {
 	// Map is the layout of a Map.
 	Map *MapLayout
 	// Of tells apart what is read of the dynamic types of an interface, by how
-	// much of it is to be shown: an index into Plan.Dynamics, with the type.
-	Of uint32
+	// much of it is to be shown: an index into Plan.Dynamics, with the type. Of a
+	// Shape it is with the address of the dictionary, which is the word at Dictionary
+	// of the root chunk of the arguments.
+	Of         uint32
+	Dictionary uint32
 	// Empty says that an interface has no methods: its first word is the type.
 	Empty bool
 }

@@ -203,9 +203,10 @@ type Capture struct {
 	stack   int32 // from the address of the return address
 }
 
-// A Dynamic is what is read of values of one type in interfaces.
+// A Dynamic is what is read of values of one type in interfaces, or of a Shape with
+// one dictionary.
 type Dynamic struct {
-	// Type is the link time address of the type, Of as in Node.
+	// Type is the link time address of the type, or of the dictionary, Of as in Node.
 	Type uint64
 	Of   uint32
 	// Direct says that the interface's data is the value, not its address.

@@ -44,6 +44,11 @@ func (p *Plan) programRoom(program Program) (room, longest uint32) {
 		case FollowInterface:
 			room += headSize + wordSize + interfaceRoom
 			continue
+		case FollowShape:
+			inner, l := p.programRoom(step.Program)
+			room += max(inner, interfaceRoom)
+			longest = max(longest, l)
+			continue
 		}
 		inner, l := p.programRoom(step.Program)
 		room += elements * inner

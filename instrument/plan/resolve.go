@@ -103,7 +103,7 @@ func (r *resolver) hop(h hop) *ExpressionError {
 
 // follow goes on to what a pointer leads to.
 func (r *resolver) follow(column int) *ExpressionError {
-	if r.t.Elem == nil || r.t.Elem.Kind == gobin.Invalid {
+	if shapeOfPointer(r.t) || r.t.Elem == nil || r.t.Elem.Kind == gobin.Invalid {
 		return r.fail(column, "what %s leads to is not known", r.t.Name)
 	}
 	r.link(Pointer, 0, 0, r.t.Elem)
@@ -422,7 +422,7 @@ func (l *layouter) explicit(arch *architecture, fn *gobin.Function, sig *gobin.S
 		at[n] = append(at[n], place)
 	}
 	if n := len(sig.Results) - 1; n >= 0 && sig.Results[n].Type != nil && sig.Results[n].Type.Error && !rets[n].unknown {
-		c := l.one(&sig.Results[n], rets[n], base(fn))
+		c := l.one(&sig.Results[n], rets[n], base(fn), nil)
 		c.Status = true
 		results.Captures = append(results.Captures, c)
 		at[1] = append(at[1], rets[n])

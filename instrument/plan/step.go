@@ -44,6 +44,7 @@ const (
 	FollowData
 	FollowInterface
 	EachElement
+	FollowShape
 )
 
 // A Guard is on which condition a step is taken.
@@ -129,6 +130,8 @@ func (n *Node) collect(at uint32, read, never *[]span) {
 		for i := range n.Fields {
 			n.Fields[i].Node.collect(at+n.Fields[i].Offset, read, never)
 		}
+	case Shape:
+		n.Elem.collect(at, read, never)
 	case Array:
 		for i := range n.Limit {
 			n.Elem.collect(at+i*n.Elem.Size, read, never)
@@ -216,6 +219,8 @@ func (c *compiler) follow(n *Node, at uint32) []Step {
 		}}
 	case Len:
 		return []Step{{Op: FollowPointer, Offset: at, Size: wordSize, Whole: true, Skip: n.Skip}}
+	case Shape:
+		return []Step{{Op: FollowShape, Offset: at, GuardAt: n.Dictionary, Limit: n.Of, Program: c.add(c.follow(n.Elem, 0))}}
 	case Chan:
 		return []Step{{Op: FollowPointer, Offset: at, Size: chanSize, Whole: true}}
 	case Func:

@@ -32,6 +32,10 @@ func decode(s *Span, f *function, process *Process, record *bpf.Record) {
 	}
 	args := min(int(record.Args), len(record.Values))
 	d := decoder{exe: f.exe, bias: process.Bias, chunks: record.Values[:args], missing: missing}
+	if f.plan.Args.Reads() {
+		_, d.arguments, _, _ = bpf.NextChunk(d.chunks)
+	}
+	arguments := d.arguments
 	s.Args = d.part(&f.plan.Args)
 	s.note("arg.", s.Args)
 	if record.Kind == bpf.EventBegin || record.Reason != bpf.EndReturn && record.Reason != bpf.EndTail {
@@ -40,7 +44,7 @@ func decode(s *Span, f *function, process *Process, record *bpf.Record) {
 	if record.Reason == bpf.EndTail {
 		missing = tailCall
 	}
-	d = decoder{exe: f.exe, bias: process.Bias, chunks: record.Values[args:], missing: missing}
+	d = decoder{exe: f.exe, bias: process.Bias, chunks: record.Values[args:], missing: missing, arguments: arguments}
 	s.Results = d.part(&f.plan.Results)
 	s.status(&f.plan.Results)
 	s.note("ret.", s.Results)
@@ -95,11 +99,12 @@ func (s *Span) note(prefix string, values []Value) {
 // the chunks were read by. It goes the way that the kernel programs went
 // (bpf/values.h): a chunk is taken wherever they made one.
 type decoder struct {
-	exe     *executable
-	bias    uint64
-	chunks  []byte
-	missing string // why there is nothing behind the last chunk
-	secret  bool   // the last key looks like a secret, or could not be judged
+	exe       *executable
+	bias      uint64
+	chunks    []byte
+	missing   string // why there is nothing behind the last chunk
+	arguments []byte // the root chunk of the arguments
+	secret    bool   // the last key looks like a secret, or could not be judged
 }
 
 // A source is where what a value leads to comes from.
@@ -195,6 +200,11 @@ func (d *decoder) value(n *plan.Node, memory []byte, from source) (value any, no
 		return nil, isRedacted
 	case plan.Struct:
 		return d.structure(n, memory, from)
+	case plan.Shape:
+		if known := d.exe.dynamics[dynamicKey{word(d.arguments, n.Dictionary) - d.bias, n.Of}]; known != nil {
+			return d.value(known.Node, memory, from)
+		}
+		return d.value(n.Elem, memory, from)
 	case plan.Array:
 		return d.elements(n.Elem, memory, min(n.Limit, n.Count), uint64(n.Count), from)
 	case plan.ByteArray:

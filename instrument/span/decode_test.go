@@ -374,3 +374,48 @@ func FuzzDecode(f *testing.F) {
 		a.Span(record(values, nil)).Attributes()
 	})
 }
+
+// A value of a type parameter is shown by the dictionary of the call where that is
+// known, else by its shape; so is a result, by the dictionary among the arguments.
+func TestShapes(t *testing.T) {
+	shape := &plan.Node{Kind: plan.Shape, Size: 8, Elem: int64s, Of: 1024}
+	a := newTestAssembler(t,
+		[]plan.Capture{{Name: "dictionary", Node: int64s}, {Name: "v", Node: shape}}, []plan.Capture{{Name: "0", Node: shape}})
+	a.functions[0].exe.dynamics[dynamicKey{0x1000, 1024}] = &plan.Dynamic{Node: &plan.Node{Kind: plan.Duration, Size: 8}}
+	for dictionary, want := range map[uint64][]any{0x1000: {"5ns", "6ns"}, 0x2000: {int64(5), int64(6)}} {
+		s := a.Span(record(chunk(0, words(dictionary, 5)), chunk(0, words(6))))
+		if got := []any{s.Args[1].Value, s.Results[0].Value}; !reflect.DeepEqual(got, want) {
+			t.Errorf("with the dictionary %#x: %v, not %v", dictionary, got, want)
+		}
+	}
+}
+
+// What expressions lead to: an element, where there is one, and a length.
+func TestElements(t *testing.T) {
+	element := &plan.Node{Kind: plan.Element, Size: 16, Elem: int64s, Count: 2, Skip: 16}
+	length := &plan.Node{Kind: plan.Len, Size: 8}
+	for _, test := range []struct {
+		name  string
+		args  []byte
+		value any
+		note  string
+	}{
+		{"there", append(chunk(0, words(0xc000012345, 3)), chunk(0, words(7))...), int64(7), ""},
+		{"out of range", chunk(0, words(0xc000012345, 2)), nil, "index 2 of 2"},
+		{"of nothing", chunk(0, words(0, 0)), nil, "index 2 of 0"},
+		{"unreadable", append(chunk(0, words(0xc000012345, 3)), chunk(bpf.ChunkFault, nil)...), nil, fault},
+		{"a length that is none", append(chunk(0, words(0xc000012345, 1<<60)), chunk(bpf.ChunkInvalid, nil)...), nil, invalid},
+		{"lost", chunk(0, words(0xc000012345, 3)), nil, noRoom},
+	} {
+		s := newTestAssembler(t, []plan.Capture{{Name: "x", Node: element}}, nil).Span(record(test.args, nil))
+		if s.Args[0].Value != test.value || s.Args[0].Note != test.note {
+			t.Errorf("%s: %v, %q", test.name, s.Args[0].Value, s.Args[0].Note)
+		}
+	}
+	for want, args := range map[int64][]byte{0: chunk(0, words(0)), 9: append(chunk(0, words(0xc000012345)), chunk(0, words(9))...)} {
+		s := newTestAssembler(t, []plan.Capture{{Name: "n", Node: length}}, nil).Span(record(args, nil))
+		if s.Args[0].Value != want {
+			t.Errorf("length %v, not %d", s.Args[0].Value, want)
+		}
+	}
+}

@@ -20,6 +20,7 @@ import (
 type (
 	myInt    int16
 	myString string
+	secret   string
 	point    struct{ X, Y int32 }
 	item     struct {
 		Name  string
@@ -206,6 +207,15 @@ func blank(_ int, s string, _ bool) { use(s) }
 func generic[K comparable, V any](k K, v V, l list[V]) (K, V) { use(k, v, l); return k, v }
 
 //go:noinline
+func shaped[T any](v T, all []T, p *T, m map[string]T) T { use(v, all, p, m); return v }
+
+//go:noinline
+func (l *list[T]) put(v T) *list[T] { use(v); l.head = v; return l }
+
+//go:noinline
+func (l list[T]) last(v T) (T, int) { use(l, v); return l.head, l.n }
+
+//go:noinline
 func fails(err error) error { use(err); return err }
 
 //go:noinline
@@ -275,6 +285,17 @@ func main() {
 	blank(1, "two", true)
 	generic(1, "v", list[string]{"h", 2})
 	generic("k", point{1, 2}, list[point]{point{3, 4}, 1})
+	tea := &item{"tea", 2.5, 3}
+	shaped(tea, []*item{tea, nil}, &tea, map[string]*item{"a": tea})
+	shaped(*tea, []item{*tea}, tea, map[string]item{"a": *tea})
+	shaped(time.Second, []time.Duration{1, time.Minute}, nil, nil)
+	shaped(at, []time.Time{at}, &at, map[string]time.Time{"at": at})
+	shaped(myInt(5), []myInt{6}, nil, nil)
+	shaped(eve, nil, nil, nil)
+	shaped(secret("hunter2"), nil, nil, nil)
+	list[*item]{tea, 1}.last(tea)
+	list[time.Duration]{time.Hour, 2}.last(5)
+	(&list[*point]{}).put(&point{7, 8})
 	point{1, 2}.method(3)
 	eve.method("s")
 	(&list[int]{1, 2}).push(3)
