@@ -39,7 +39,8 @@ static long end_one(struct bpf_map *map, struct frame_key *key, struct frame *fr
 	frame->event.kind = EVENT_CALL;
 	frame->event.reason = END_EXEC;
 	tell_link(frame);
-	send(&frame->event, bpf_map_lookup_elem(&values, &at));
+	/* with `histograms`, too: it is no call that has come to its end */
+	send(&frame->event, histograms ? NULL : bpf_map_lookup_elem(&values, &at));
 	return 0;
 }
 

@@ -139,22 +139,24 @@ func TestHistogramsOfStripped(t *testing.T) {
 func TestHistogramsOpen(t *testing.T) {
 	path := testprog.Build(t, ends, testprog.Options{})
 	kerneltest.Require(t)
-	looks := 0
-	config := instrument.Config{
-		Rules: plan.Rules{Patterns: []string{"main.outer", "main.inner"}},
-		Every: time.Nanosecond,
-		Look:  func() { looks++ },
-	}
-	all, summary, _ := count(t, config, target.Command{Path: path, Args: []string{"exit"}})
-	if looks == 0 {
-		t.Error("not looked at")
-	}
-	for _, name := range []string{"main.outer", "main.inner"} {
-		if h := all[name]; h.Open != 2 || h.Calls != 0 {
-			t.Errorf("%s: %d open, %d calls", name, h.Open, h.Calls)
+	for _, how := range []string{"exit", "exec itself"} {
+		looks := 0
+		config := instrument.Config{
+			Rules: plan.Rules{Patterns: []string{"main.outer", "main.inner"}},
+			Every: time.Nanosecond,
+			Look:  func() { looks++ },
 		}
-	}
-	if summary.Open != 4 {
-		t.Errorf("%d open", summary.Open)
+		all, summary, _ := count(t, config, target.Command{Path: path, Args: []string{how}})
+		if looks == 0 {
+			t.Error("not looked at")
+		}
+		for _, name := range []string{"main.outer", "main.inner"} {
+			if h := all[name]; h.Open != 2 || h.Calls != 0 {
+				t.Errorf("%s: %s: %d open, %d calls", how, name, h.Open, h.Calls)
+			}
+		}
+		if summary.Open != 4 {
+			t.Errorf("%s: %d open", how, summary.Open)
+		}
 	}
 }

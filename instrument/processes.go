@@ -238,8 +238,7 @@ func (t *Trace) endOpen(pid int, why span.Incomplete) error {
 			continue
 		}
 		if t.config.Histograms {
-			t.summary.Open++
-			t.unfinished[records[i].Function]++
+			t.leaveOpen(&records[i])
 			continue
 		}
 		if s := t.assembler.End(&records[i], now, t.why(&records[i], why)); s != nil {
@@ -251,6 +250,12 @@ func (t *Trace) endOpen(pid int, why span.Incomplete) error {
 		}
 	}
 	return err
+}
+
+// leaveOpen counts, with Config.Histograms, a call that has not ended.
+func (t *Trace) leaveOpen(record *bpf.Record) {
+	t.summary.Open++
+	t.unfinished[record.Function]++
 }
 
 // exit is how a process ended, or nil where that is not known.

@@ -122,6 +122,10 @@ func (t *Trace) tell(record *bpf.Record) {
 	case bpf.EventLink:
 		t.assembler.Link(record)
 	default:
+		if t.config.Histograms { // it was open when its process executed something
+			t.leaveOpen(record)
+			return
+		}
 		s := t.assembler.Span(record)
 		if s == nil { // the event that tells of the process is lost
 			t.meet(record)
