@@ -87,8 +87,11 @@ func run(ctx context.Context, bin string) (err error) {
 		fmt.Println("\nCtrl-C ends all of it.")
 		<-ctx.Done()
 	}
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errEnded):
 		return cause
+	case errors.Is(ctx.Err(), context.Canceled):
+		return nil // Ctrl-C
 	}
 	return err
 }
@@ -126,6 +129,8 @@ func freeAddresses() (addresses, error) {
 	return a, nil
 }
 
+var errEnded = errors.New("ended by itself")
+
 // processes are all that were started.
 type processes struct {
 	dir   string
@@ -161,7 +166,7 @@ func (p *processes) start(service string, args ...string) error {
 		defer close(started.done)
 		_ = started.Wait() // how it ended is in its state
 		select {
-		case p.ended <- fmt.Errorf("%s ended: %s\n%s", name, started.ProcessState, started.says()):
+		case p.ended <- fmt.Errorf("%s %w: %s\n%s", name, errEnded, started.ProcessState, started.says()):
 		default:
 		}
 	}()
@@ -169,24 +174,32 @@ func (p *processes) start(service string, args ...string) error {
 }
 
 // end ends all, the last one first: uspan has calls to report, and Jaeger is
-// there to take them.
+// there to take them. The others have nothing to lose where they take too long.
 func (p *processes) end() error {
-	var errs []error
+	var err error
 	for i := len(p.all) - 1; i >= 0; i-- {
 		started := p.all[i]
+		isUspan := filepath.Base(started.Path) == "uspan"
 		_ = started.Process.Signal(syscall.SIGTERM)
+		patience := 2 * time.Second
+		if isUspan {
+			patience = 20 * time.Second
+		}
 		select {
 		case <-started.done:
-		case <-time.After(10 * time.Second):
-			errs = append(errs, fmt.Errorf("%s does not end: killed", started.Path), started.Process.Kill())
+		case <-time.After(patience):
+			if isUspan {
+				err = errors.New("uspan does not end: killed")
+			}
+			_ = started.Process.Kill()
 			<-started.done
 		}
-		if filepath.Base(started.Path) == "uspan" {
+		if isUspan {
 			fmt.Printf("\n%s", started.says())
 		}
 		started.log.Close()
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // says is what a process has written up to now.
