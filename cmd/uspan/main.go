@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/uspan/uspan/instrument/attach"
 	"github.com/uspan/uspan/instrument/target"
 )
 
@@ -48,6 +49,9 @@ func mainWithExitCode(args []string) int {
 	_, usage := errors.AsType[usageError](err)
 	if usage {
 		report(fmt.Sprintf("see '%s --help'", command.CommandPath()))
+	}
+	if _, machine := errors.AsType[*attach.MachineError](err); machine {
+		report("'uspan doctor' tells what is missing here")
 	}
 	starts := command.Name() == "run" || command.Name() == "hist" && slices.Contains(args, "--")
 	switch {
@@ -93,7 +97,7 @@ no code change, no rebuild, no restart.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetHelpTemplate(helpTemplate)
-	root.AddCommand(newRun(), newAttach(), newStacks(), newList(), newHist())
+	root.AddCommand(newRun(), newAttach(), newStacks(), newList(), newHist(), newDoctor())
 	return root
 }
 

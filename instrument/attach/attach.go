@@ -147,8 +147,17 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	return session, nil
 }
 
+// A MachineError is that the kernel, or what it permits, is not what uspan needs: no
+// function of any executable can be traced.
+type MachineError struct{ error }
+
+// Unwrap is the cause.
+func (e *MachineError) Unwrap() error { return e.error }
+
 // loadError says what a failure to load means and what can be done.
-func loadError(err error) error {
+func loadError(err error) error { return &MachineError{explainLoad(err)} }
+
+func explainLoad(err error) error {
 	if missing := missing(); missing != "" {
 		// Before Linux 5.11, it is RLIMIT_MEMLOCK that denies the permission.
 		return fmt.Errorf("uspan does not run on this kernel, which has no %s: Linux 6.1 or later is needed, with BTF", missing)

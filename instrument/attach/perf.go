@@ -167,8 +167,8 @@ func placePerf(program *ebpf.Program, kind uint32, name *byte, sites addresses, 
 // perfDenied says what the errors of a perf event mean that are about privileges.
 func perfDenied(failure error) error {
 	if errors.Is(failure, syscall.EACCES) || errors.Is(failure, syscall.EPERM) {
-		return fmt.Errorf("%w: this kernel has no uprobe_multi links (Linux 6.6 has), and wants more for uprobes as perf events: "+
-			"run uspan as root (sudo), or give it CAP_SYS_ADMIN", failure)
+		return &MachineError{fmt.Errorf("%w: this kernel has no uprobe_multi links (Linux 6.6 has), and wants more for uprobes as perf events: "+
+			"run uspan as root (sudo), or give it CAP_SYS_ADMIN", failure)}
 	}
 	return failure
 }

@@ -197,7 +197,7 @@ func (a *attaching) bisect(program *ebpf.Program, sites addresses, pid int, fail
 	case errors.Is(failure, syscall.ESRCH):
 		return fmt.Errorf("process %d: %w", pid, target.ErrNoProcess)
 	case errors.Is(failure, os.ErrPermission):
-		return fmt.Errorf("%w: run uspan as root (sudo), or give it CAP_BPF and CAP_PERFMON", failure)
+		return &MachineError{fmt.Errorf("%w: run uspan as root (sudo), or give it CAP_BPF and CAP_PERFMON", failure)}
 	case !siteRefused(failure):
 		return failure
 	}

@@ -1,0 +1,78 @@
+package doctor
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/uspan/uspan/internal/kerneltest"
+)
+
+// asChild makes the test binary what probes are put on.
+const asChild = "USPAN_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asChild) != "" {
+		if err := Child(os.Stdin, os.Stdout); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func command() *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), asChild+"=1")
+	return cmd
+}
+
+// Where tests of the kernel side run, tracing works.
+func TestExamine(t *testing.T) {
+	kerneltest.Require(t)
+	r := Examine(command)
+	if !r.Works || r.Cost.SingleStepped == 0 {
+		t.Errorf("%+v", r)
+	}
+	for _, c := range r.Checks {
+		t.Logf("%+v", c)
+	}
+}
+
+func TestWriteTo(t *testing.T) {
+	r := &Report{
+		Checks: []Check{
+			{Name: "kernel", Status: OK, Found: "Linux 6.18"},
+			{Name: "capabilities", Status: Fails, Found: "without CAP_BPF", Means: "CAP_BPF is needed to load the programs", WayOut: "run uspan as root"},
+			{Name: "uprobe_multi", Status: Note, Found: "not there", Means: "300 probes at most"},
+		},
+		Cost: Cost{Emulated: 567, SingleStepped: 10_912},
+	}
+	want := `kernel             ok     Linux 6.18
+capabilities       fails  without CAP_BPF
+                          CAP_BPF is needed to load the programs
+                          → run uspan as root
+uprobe_multi       note   not there
+                          300 probes at most
+
+a probe costs 567ns    where the kernel emulates the instruction
+a probe costs 10.9µs   where it single-steps it
+functions cannot be traced here: see what fails
+`
+	var b strings.Builder
+	if _, err := r.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	r = &Report{Works: true}
+	b.Reset()
+	r.WriteTo(&b)
+	if b.String() != "\nfunctions can be traced here\n" {
+		t.Errorf("%q", b.String())
+	}
+}
