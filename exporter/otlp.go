@@ -184,6 +184,7 @@ var waysOut = []struct{ symptom, way string }{
 	{"signed by unknown authority", "OTEL_EXPORTER_OTLP_CERTIFICATE names the file with the CA's certificate"},
 	{"remote error: tls: protocol version", "the server has to speak TLS 1.2 or later"},
 	{"remote error: tls: ", clientCertificate},
+	{"readLoopPeekFailLocked: %!w(<nil>)", "over gRPC it goes with grpc:// or port 4317"}, // it spoke first
 	{"malformed HTTP response", "over gRPC it goes with grpc:// or port 4317"},
 	{"error reading server preface", "TLS goes with https://, OTLP over HTTP with a path: http://host:4318/v1/traces"},
 	{"unexpected HTTP status code received from server", "OTLP over HTTP goes with a path: http://host:4318/v1/traces"},
