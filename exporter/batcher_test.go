@@ -326,7 +326,7 @@ func TestSettings(t *testing.T) {
 	if got, want := batchingFromEnvironment(warn), (batching{time.Second, 65_536, 2048, 30 * time.Second}); got != want {
 		t.Errorf("by default %+v, want %+v", got, want)
 	}
-	if got, want := limitsFromEnvironment(warn), (limits{128, -1, 128, 128}); got != want {
+	if got, want := limitsFromEnvironment(warn), (limits{128, -1, 128, 128, 128}); got != want {
 		t.Errorf("by default %+v, want %+v", got, want)
 	}
 	for name, value := range map[string]string{
@@ -339,13 +339,14 @@ func TestSettings(t *testing.T) {
 		"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT":      "5",
 		"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "",
 		"OTEL_SPAN_EVENT_COUNT_LIMIT":            "0",
+		"OTEL_SPAN_LINK_COUNT_LIMIT":             "3",
 	} {
 		t.Setenv(name, value)
 	}
 	if got, want := batchingFromEnvironment(warn), (batching{0, 300, 300, 1500 * time.Millisecond}); got != want {
 		t.Errorf("as set %+v, want %+v", got, want)
 	}
-	if got, want := limitsFromEnvironment(warn), (limits{7, 5, 0, 9}); got != want {
+	if got, want := limitsFromEnvironment(warn), (limits{7, 5, 0, 3, 9}); got != want {
 		t.Errorf("as set %+v, want %+v", got, want)
 	}
 	if len(warnings) != 0 {

@@ -25,6 +25,7 @@ const (
 type JSONConfig struct {
 	// Version is the version of the instrumentation scope.
 	Version string
+	Limits  Limits
 	// Warn is told, in one line each, what a person should know: the first
 	// write that fails. It may be called from several goroutines.
 	Warn func(string)
@@ -47,7 +48,7 @@ type JSON struct {
 // variables and the attribute limits apply as for OTLP.
 func OpenJSON(out io.Writer, config JSONConfig) *JSON {
 	j := &JSON{
-		encoder: newEncoder(config.Version, limitsFromEnvironment(config.Warn)),
+		encoder: newEncoder(config.Version, config.Limits.over(limitsFromEnvironment(config.Warn))),
 		out:     out,
 	}
 	j.batcher = newBatcher("json", batchingFromEnvironment(config.Warn), config.Warn, &j.tally, j.send)

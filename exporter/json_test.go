@@ -216,7 +216,7 @@ func TestJSONBlockedWriter(t *testing.T) {
 
 func BenchmarkJSON(b *testing.B) {
 	spans := failures(500)
-	e := newEncoder("v1", limits{128, -1, -1, -1})
+	e := newEncoder("v1", limits{128, -1, -1, -1, -1})
 	for b.Loop() {
 		message, _ := e.encode(spans, maxRequest)
 		if _, err := jsonLine(message); err != nil {

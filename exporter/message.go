@@ -84,9 +84,13 @@ func (e *encoder) span(s *span.Span) *tracepb.Span {
 	if s.Parent != (span.ID{}) {
 		encoded.ParentSpanId = s.Parent[:]
 	}
-	attributes, dropped := within(e.limits.count, s.Attributes())
+	attributes, dropped := e.limits.apply(s.Attributes())
 	encoded.DroppedAttributesCount = dropped
 	encoded.Attributes = keyValues(attributes, e.limits.length)
+	if s.Link != nil {
+		link := &tracepb.Span_Link{TraceId: s.Link.TraceID[:], SpanId: s.Link.ID[:], Flags: spanFlags}
+		encoded.Links, encoded.DroppedLinksCount = within(e.limits.links, []*tracepb.Span_Link{link})
+	}
 	if s.Failed() {
 		encoded.Status.Code = tracepb.Status_STATUS_CODE_ERROR
 		encoded.Status.Message = text(s.Failure(), -1)

@@ -32,6 +32,7 @@ type OTLPConfig struct {
 	Endpoint string
 	// Version is the version of the instrumentation scope.
 	Version string
+	Limits  Limits
 	// Warn is told, in one line each, what a person should know: that the
 	// endpoint went away, that it is back, and the first loss of each cause.
 	// It may be called from several goroutines.
@@ -82,7 +83,7 @@ func OpenOTLP(config OTLPConfig) (*OTLP, error) {
 	}
 	settings := batchingFromEnvironment(config.Warn)
 	o := &OTLP{
-		encoder:  newEncoder(config.Version, limitsFromEnvironment(config.Warn)),
+		encoder:  newEncoder(config.Version, config.Limits.over(limitsFromEnvironment(config.Warn))),
 		endpoint: connection.endpoint,
 		timeout:  shorter(settings.timeout, connection.timeout),
 		warn:     config.Warn,

@@ -276,7 +276,7 @@ func TestConcurrentExport(t *testing.T) {
 }
 
 func BenchmarkEncode(b *testing.B) {
-	e := newEncoder("v1", limits{128, -1, -1, -1})
+	e := newEncoder("v1", limits{128, -1, -1, -1, -1})
 	spans := failures(2048)
 	for b.Loop() {
 		e.encode(spans, maxRequest)

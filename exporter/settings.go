@@ -61,9 +61,29 @@ type limits struct {
 	// events is how many a span may have: OTEL_SPAN_EVENT_COUNT_LIMIT, else
 	// 128. There is one at most, so that only 0 makes a difference.
 	events int
+	// links is how many a span may have: OTEL_SPAN_LINK_COUNT_LIMIT, else 128.
+	// There is one at most, without attributes.
+	links int
 	// eventCount is count for events: OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT, else
 	// OTEL_ATTRIBUTE_COUNT_LIMIT, else 128.
 	eventCount int
+}
+
+// Limits win over OpenTelemetry's variables.
+type Limits struct {
+	// Attributes bounds those of a span, AttributeLength the characters of each
+	// text among them: nil for what the variables say.
+	Attributes, AttributeLength *int
+}
+
+func (l Limits) over(limits limits) limits {
+	if l.Attributes != nil {
+		limits.count = *l.Attributes
+	}
+	if l.AttributeLength != nil {
+		limits.length = *l.AttributeLength
+	}
+	return limits
 }
 
 func limitsFromEnvironment(warn func(string)) limits {
@@ -73,6 +93,7 @@ func limitsFromEnvironment(warn func(string)) limits {
 		length: integer(warn, math.MinInt, -1,
 			"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
 		events: integer(warn, math.MinInt, 128, "OTEL_SPAN_EVENT_COUNT_LIMIT"),
+		links:  integer(warn, math.MinInt, 128, "OTEL_SPAN_LINK_COUNT_LIMIT"),
 		eventCount: integer(warn, math.MinInt, 128,
 			"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"),
 	}

@@ -104,7 +104,7 @@ func TestSpanOnTheWire(t *testing.T) {
 
 // Spans of one process share a resource, however they are mixed.
 func TestOneResourceForEachProcess(t *testing.T) {
-	e := newEncoder("", limits{-1, -1, -1, -1})
+	e := newEncoder("", limits{-1, -1, -1, -1, -1})
 	var spans []*span.Span
 	for i := range 10 {
 		s := failed()
@@ -125,7 +125,7 @@ func TestOneResourceForEachProcess(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	t.Setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "9")
+	t.Setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "10")
 	t.Setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "4")
 	receiver := otlptest.Start(t)
 	o := open(t, receiver)
@@ -138,7 +138,7 @@ func TestLimits(t *testing.T) {
 		"code.function.name": "exam", "code.file.path": "/src", "code.line.number": int64(42),
 		"uspan.goroutine.id": int64(18), "uspan.thread.id": int64(4711),
 		"uspan.arg.short": "äöüß", "uspan.arg.long": "äöüß",
-		"uspan.ret.0": int64(0), "uspan.ret.err": "card",
+		"uspan.unavailable": []any{"arg."}, "uspan.truncated": []any{"arg.", "ret.", "valu"}, "error.type": "*pay",
 	}
 	if diff := cmp.Diff(want, got.Attributes); diff != "" {
 		t.Errorf("attributes (-want +got):\n%s", diff)
@@ -160,10 +160,10 @@ func TestEventLimits(t *testing.T) {
 		events, attributes           int
 		droppedEvents, droppedOfThem uint32
 	}{
-		{limits{-1, -1, -1, -1}, 1, 2, 0, 0},
-		{limits{-1, -1, 1, 1}, 1, 1, 0, 1},
-		{limits{-1, -1, 128, 0}, 1, 0, 0, 2},
-		{limits{-1, -1, 0, 128}, 0, 0, 1, 0},
+		{limits{-1, -1, -1, -1, -1}, 1, 2, 0, 0},
+		{limits{-1, -1, 1, -1, 1}, 1, 1, 0, 1},
+		{limits{-1, -1, 128, -1, 0}, 1, 0, 0, 2},
+		{limits{-1, -1, 0, -1, 128}, 0, 0, 1, 0},
 	} {
 		s := newEncoder("", test.limits).span(failed())
 		if len(s.GetEvents()) != test.events || s.GetDroppedEventsCount() != test.droppedEvents {
