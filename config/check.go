@@ -9,6 +9,9 @@ import (
 	"github.com/uspan/uspan/instrument/plan"
 )
 
+// maxAttributes bounds limits.attributes.
+const maxAttributes = 1 << 16
+
 // check looks at what the types of values do not tell.
 func (f *File) check() error {
 	for _, bound := range []struct {
@@ -18,6 +21,11 @@ func (f *File) check() error {
 	}{
 		{"max-trace-spans", f.MaxTraceSpans, 0, 1<<31 - 1},
 		{"capture-depth", f.CaptureDepth, 1, plan.MaxDepth},
+		{"string-bytes", f.Limits.StringBytes, 1, plan.MaxStringBytes},
+		{"items", f.Limits.Items, 1, plan.MaxItems},
+		{"event-bytes", f.Limits.EventBytes, instrument.MinEventBytes, instrument.MaxEventBytes},
+		{"attributes", f.Limits.Attributes, 0, maxAttributes},
+		{"attribute-length", f.Limits.AttributeLength, 0, 1<<31 - 1},
 		{"max-open-calls", f.MaxOpenCalls, instrument.MinOpenCalls, instrument.MostOpenCalls},
 	} {
 		if n := bound.number; n != nil && (n.Value < bound.least || n.Value > bound.most) {
@@ -42,6 +50,9 @@ func (f *File) check() error {
 		}
 	}
 	for _, function := range f.Functions {
+		if s := function.Signature; s != nil && s.Value == "" {
+			return s.errorf("the signature is empty")
+		}
 		if function.Match == nil {
 			return function.errorf("match is missing: which functions is it about?")
 		}
@@ -55,6 +66,11 @@ func (f *File) check() error {
 				return c.errorf("%v", err)
 			}
 		}
+	}
+	var rules plan.Rules
+	rules.Secrets.Add, rules.Secrets.Remove = written(f.Secrets.Add), written(f.Secrets.Remove)
+	if problem, ok := errors.AsType[*plan.TextError](rules.Check()); ok {
+		return Place{problem.File, problem.Line, problem.Column}.errorf("%s", problem.Problem)
 	}
 	return f.checkPatterns()
 }

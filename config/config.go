@@ -37,6 +37,27 @@ type File struct {
 	User          *Text       `yaml:"user"`
 	Functions     []Function  `yaml:"functions"`
 	Types         []Text      `yaml:"types"`
+	Limits        Limits      `yaml:"limits"`
+	Secrets       Secrets     `yaml:"secrets"`
+}
+
+// Limits bound what spans have of values.
+type Limits struct {
+	// StringBytes are of a text, Items of a slice, an array or a map, EventBytes of
+	// all values of one call in the kernel.
+	StringBytes *Number `yaml:"string-bytes"`
+	Items       *Number `yaml:"items"`
+	EventBytes  *Number `yaml:"event-bytes"`
+	// Attributes are of a span, AttributeLength the characters of one: they win over
+	// OpenTelemetry's variables.
+	Attributes      *Number `yaml:"attributes"`
+	AttributeLength *Number `yaml:"attribute-length"`
+}
+
+// Secrets change the list of names that look like those of secrets.
+type Secrets struct {
+	Add    []Text `yaml:"add"`
+	Remove []Text `yaml:"remove"`
 }
 
 // A Function is what is said of the functions that a pattern matches.
@@ -118,9 +139,22 @@ func (f *File) Rules(rules *plan.Rules) {
 			rules.Expressions = append(rules.Expressions, function.expressions())
 		}
 	}
-	for _, declaration := range f.Types {
-		rules.Types = append(rules.Types, declaration.Text)
+	rules.Types = append(rules.Types, written(f.Types)...)
+	rules.Secrets.Add, rules.Secrets.Remove = written(f.Secrets.Add), written(f.Secrets.Remove)
+	if n := f.Limits.StringBytes; n != nil {
+		rules.StringBytes = n.Value
 	}
+	if n := f.Limits.Items; n != nil {
+		rules.Items = n.Value
+	}
+}
+
+func written(texts []Text) []plan.Text {
+	list := make([]plan.Text, len(texts))
+	for i := range texts {
+		list[i] = texts[i].Text
+	}
+	return list
 }
 
 // expressions are what is captured of the functions.

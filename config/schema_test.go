@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 	"reflect"
@@ -8,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/uspan/uspan/instrument"
@@ -32,12 +33,17 @@ func schema(t *testing.T) *jsonschema.Schema {
 func TestSchema(t *testing.T) {
 	s := schema(t)
 	compareSchema(t, "", s, reflect.TypeFor[File]())
+	limit := s.Properties["limits"].Properties
 	bounds := func(key string, least, most int) {
-		p := s.Properties[key]
+		p := cmp.Or(s.Properties[key], limit[key])
 		if p == nil || *p.Minimum != float64(least) || *p.Maximum != float64(most) {
 			t.Errorf("%s: the bounds are %d and %d", key, least, most)
 		}
 	}
+	bounds("string-bytes", 1, plan.MaxStringBytes)
+	bounds("items", 1, plan.MaxItems)
+	bounds("event-bytes", instrument.MinEventBytes, instrument.MaxEventBytes)
+	bounds("attributes", 0, maxAttributes)
 	bounds("capture-depth", 1, plan.MaxDepth)
 	bounds("max-open-calls", instrument.MinOpenCalls, instrument.MostOpenCalls)
 }
@@ -68,7 +74,7 @@ func compareSchema(t *testing.T, path string, s *jsonschema.Schema, typ reflect.
 			inSchema = append(inSchema, key)
 		}
 		slices.Sort(inSchema)
-		if diff := cmp.Diff(slices.Sorted(slices.Values(keys)), inSchema); diff != "" {
+		if diff := gocmp.Diff(slices.Sorted(slices.Values(keys)), inSchema); diff != "" {
 			t.Errorf("%s: keys of the file and of the schema: %s", path, diff)
 			return
 		}
@@ -109,6 +115,7 @@ func TestSchemaAgrees(t *testing.T) {
 	}
 	for _, file := range []string{
 		"func: [main.*]\ncapture-depth: 2\nresource: {team: a}\nfor: 1m\nforce: true\n",
+		"limits: {string-bytes: 1024, items: 1, event-bytes: 256, attributes: 0, attribute-length: 5}\nsecrets: {add: ['*pin'], remove: [token]}\n",
 		"functions:\n- match: main.f\n  signature: func(u User)\n  capture: {id: u.ID}\ntypes:\n- type User struct { ID int }\n",
 	} {
 		if _, err := Parse("f", []byte(file)); err != nil {
@@ -122,6 +129,8 @@ func TestSchemaAgrees(t *testing.T) {
 		"capure: auto\n", "capture: all\n", "capture-depth: 9\n", "capture-depth: '2'\n", "capture-depth: 1.5\n", "capture-depth: null\n",
 		"func: main.f\n", "func: [5]\n", "func: ['']\n", "force: 1\n", "resource: {team: 5}\n", "functions: [{signature: func()}]\n",
 		"functions: [{match: f, signatur: func()}]\n", "functions: [{match: f, capture: {a: 5}}]\n", "max-open-calls: 1\n", "max-trace-spans: -1\n", "for: 10\n",
+		"limits: {string-bytes: 1025}\n", "limits: {items: 0}\n", "limits: {event-bytes: 4096}\n", "limits: {attributes: -1}\n", "secrets: {add: ['']}\n",
+		"secrets: [token]\n", "limits: {bytes: 5}\n",
 	} {
 		if _, err := Parse("f", []byte(file)); err == nil {
 			t.Errorf("uspan takes %s", file)

@@ -55,6 +55,9 @@ type Config struct {
 	// the kernel side may take of memory. It lies between MinOpenCalls and
 	// MostOpenCalls. 0: DefaultOpenCalls, or as many as uspan's cgroup has memory for.
 	OpenCalls int
+	// EventBytes bounds the captured values of one call in bytes, from MinEventBytes
+	// to MaxEventBytes. 0: MaxEventBytes.
+	EventBytes int
 	// TraceSpans bounds the spans of a trace, about: calls beyond it are roots with
 	// a link. 0: it does not.
 	TraceSpans int
@@ -68,9 +71,11 @@ type Config struct {
 	Say, Log func(message string)
 }
 
-// Bounds of Config.OpenCalls.
+// Bounds of Config.OpenCalls and Config.EventBytes.
 const (
 	MinOpenCalls     = attach.MinOpenCalls
 	DefaultOpenCalls = attach.DefaultOpenCalls
 	MostOpenCalls    = attach.MostOpenCalls
+	MinEventBytes    = attach.MinEventBytes
+	MaxEventBytes    = attach.MaxEventBytes
 )

@@ -113,7 +113,8 @@ func (c *Config) writeMemory(w io.Writer, images []*image) error {
 // options are those of the session.
 func (c *Config) options() attach.Options {
 	return attach.Options{
-		Live: c.Live, Histograms: c.Histograms, Stacks: c.Stacks, Tally: c.Tally, OpenCalls: c.OpenCalls, TraceSpans: c.TraceSpans, Follow: c.Follow, RingBytes: c.ringBytes,
+		Live: c.Live, Histograms: c.Histograms, Stacks: c.Stacks, Tally: c.Tally, OpenCalls: c.OpenCalls,
+		TraceSpans: c.TraceSpans, EventBytes: c.EventBytes, Follow: c.Follow, RingBytes: c.ringBytes,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/uspan/uspan/config"
+	"github.com/uspan/uspan/exporter"
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/span"
@@ -167,7 +168,7 @@ func (f *flags) settings() (instrument.Config, error) {
 	if settings.Rules, err = f.rules(); err != nil {
 		return settings, err
 	}
-	settings.TraceSpans, settings.Stacks = f.traceSpans, f.stack
+	settings.TraceSpans, settings.Stacks, settings.EventBytes = f.traceSpans, f.stack, f.eventBytes()
 	switch {
 	case f.flushTimeout <= 0:
 		return settings, usageError{fmt.Errorf("--flush-timeout %v: a duration above zero is needed", f.flushTimeout)}
@@ -204,6 +205,28 @@ func (f *flags) bounds() (instrument.Config, error) {
 		return settings, usageError{fmt.Errorf("-v and -q contradict each other")}
 	}
 	return settings, nil
+}
+
+// eventBytes and limits are of the configuration file alone.
+func (f *flags) eventBytes() int {
+	if f.file == nil || f.file.Limits.EventBytes == nil {
+		return 0
+	}
+	return f.file.Limits.EventBytes.Value
+}
+
+func (f *flags) limits() exporter.Limits {
+	var limits exporter.Limits
+	if f.file == nil {
+		return limits
+	}
+	if n := f.file.Limits.Attributes; n != nil {
+		limits.Attributes = &n.Value
+	}
+	if n := f.file.Limits.AttributeLength; n != nil {
+		limits.AttributeLength = &n.Value
+	}
+	return limits
 }
 
 func (f *flags) rules() (plan.Rules, error) {

@@ -72,7 +72,7 @@ func (o *outputs) open(f *flags, name string, treeTo *os.File) error {
 	}
 	switch kind {
 	case "otlp":
-		otlp, err := exporter.OpenOTLP(exporter.OTLPConfig{Endpoint: where, Version: version(), Warn: f.say})
+		otlp, err := exporter.OpenOTLP(exporter.OTLPConfig{Endpoint: where, Version: version(), Limits: f.limits(), Warn: f.say})
 		if err != nil {
 			return usageError{fmt.Errorf("-o %s: %w", name, err)}
 		}
@@ -93,7 +93,7 @@ func (o *outputs) open(f *flags, name string, treeTo *os.File) error {
 		} else {
 			to, o.usesStdout = o.stdout, true
 		}
-		o.add(name, exporter.OpenJSON(to, exporter.JSONConfig{Version: version(), Warn: f.say}))
+		o.add(name, exporter.OpenJSON(to, exporter.JSONConfig{Version: version(), Limits: f.limits(), Warn: f.say}))
 	case "tree":
 		if named {
 			return usageError{fmt.Errorf("-o %s: tree has no place to go but the terminal", name)}

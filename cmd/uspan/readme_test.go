@@ -36,14 +36,14 @@ func TestReadmeCommands(t *testing.T) {
 	}
 }
 
-// configOfReadme is the configuration file in the README.
+// configOfReadme is the configuration file in the README, in two pieces.
 func configOfReadme(t *testing.T) string {
 	t.Helper()
 	found := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readme(t), -1)
-	if len(found) != 1 {
-		t.Fatalf("the README has %d files in YAML", len(found))
+	if len(found) != 2 {
+		t.Fatalf("the README has %d pieces of YAML", len(found))
 	}
-	return found[0][1]
+	return found[0][1] + found[1][1]
 }
 
 // The README names every attribute of a span.

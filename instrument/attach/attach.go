@@ -37,6 +37,9 @@ type Options struct {
 	Follow bool
 	// Histograms counts calls by their durations: none is an event. See Durations.
 	Histograms bool
+	// EventBytes bounds the captured values of one call in bytes, from MinEventBytes
+	// to MaxEventBytes. 0: MaxEventBytes.
+	EventBytes int
 	// TraceSpans bounds the spans of a trace, about. 0: it does not.
 	TraceSpans int
 	// Stacks makes the stack at its entry part of each call; Tally does nothing else
@@ -60,6 +63,9 @@ func (o Options) withDefaults() Options {
 		o.RingBytes = 256 << 10
 	default:
 		o.RingBytes = 8 << 20
+	}
+	if o.EventBytes == 0 {
+		o.EventBytes = MaxEventBytes
 	}
 	if o.OpenCalls == 0 {
 		o.OpenCalls = DefaultOpenCalls
@@ -111,7 +117,7 @@ func Fits(p *plan.Plan) error {
 // plans, in order.
 func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	options = options.withDefaults()
-	tables := newTables(plans)
+	tables := newTables(plans, options)
 	spec, err := bpf.Spec()
 	if err != nil {
 		return nil, fmt.Errorf("load the BPF programs: %w", err)

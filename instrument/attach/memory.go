@@ -34,7 +34,7 @@ func MemoryOf(plans []*plan.Plan, options Options) (Memory, error) {
 	if err != nil {
 		return Memory{}, fmt.Errorf("load the BPF programs: %w", err)
 	}
-	newTables(plans).size(spec, options)
+	newTables(plans, options).size(spec, options)
 	return memoryOf(spec), nil
 }
 
@@ -46,7 +46,7 @@ func Room(plans []*plan.Plan, options Options, bytes uint64) (openCalls int, fit
 	if err != nil {
 		return 0, false, fmt.Errorf("load the BPF programs: %w", err)
 	}
-	t := newTables(plans)
+	t := newTables(plans, options)
 	for ; options.OpenCalls >= MinOpenCalls; options.OpenCalls /= 2 {
 		t.size(spec, options)
 		if memoryOf(spec).Most() <= bytes {

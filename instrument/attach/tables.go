@@ -28,10 +28,12 @@ type tables struct {
 	cookieBits  uint64 // that the cookies of calls can have
 }
 
-// maxValues bounds the captured values of one event, in bytes: what does not
-// fit is said in the span. The kernel has memory at hand for entries of up to
-// 4,096 bytes.
-const maxValues = 3 << 10
+// Bounds of Options.EventBytes. What does not fit is said in the span. The kernel
+// has memory at hand for entries of up to 4,096 bytes.
+const (
+	MinEventBytes = 256
+	MaxEventBytes = 3 << 10
+)
 
 // minChunk is what the registers of any architecture take.
 const minChunk = 128
@@ -47,14 +49,14 @@ const (
 // maxProcesses bounds the processes that are known at any moment.
 const maxProcesses = 16384
 
-func newTables(plans []*plan.Plan) *tables {
+func newTables(plans []*plan.Plan, options Options) *tables {
 	t := &tables{
 		binaries:   len(plans),
 		chunkBytes: minChunk,
 		dynamics:   make(map[bpf.DynamicKey]bpf.Dynamic),
 		cookieBits: ^allCookieFlags,
 	}
-	t.secrets = secretStates(plan.Secrets())
+	t.secrets = secretStates(plans[0].Secrets()) // all plans are made by the same rules
 	room := 0
 	for binary, p := range plans {
 		t.base = append(t.base, len(t.functions))
@@ -95,7 +97,7 @@ func newTables(plans []*plan.Plan) *tables {
 	}
 	t.chunkBytes = (t.chunkBytes + 7) &^ 7
 	// A chunk is begun where there is room for the longest one, twice over (values.h).
-	t.valuesBytes = max(min(room, maxValues), minValues) + chunkHead + 2*t.chunkBytes
+	t.valuesBytes = max(min(room, options.EventBytes), minValues) + chunkHead + 2*t.chunkBytes
 	return t
 }
 

@@ -7,8 +7,8 @@ import "strings"
 const boundary = 'z' + 1
 
 // An Automaton finds the names of secrets in a text, character by character, as
-// Aho and Corasick have it: what secretName finds in words, in a form that the
-// kernel programs can execute. State 0 is the first.
+// Aho and Corasick have it, in a form that the kernel programs can execute, too.
+// State 0 is the first.
 type Automaton struct {
 	// Next is the next state by letter ('a' is 0), then by boundary (26).
 	Next [][27]uint16
@@ -17,20 +17,51 @@ type Automaton struct {
 }
 
 // Secrets is the automaton of what looks like a secret.
-func Secrets() *Automaton {
+func (p *Plan) Secrets() *Automaton {
+	if p.secrets == nil {
+		return newAutomaton(secretNames)
+	}
+	return p.secrets
+}
+
+// newAutomaton finds names as secretNames has them.
+func newAutomaton(names []string) *Automaton {
 	a := &Automaton{}
 	a.state()
-	for word := range secretWords {
-		a.add(string(boundary) + word + string(boundary))
-	}
-	for pair := range secretPairs {
-		a.add(string(boundary) + pair[0] + string(boundary) + pair[1] + string(boundary))
-	}
-	for _, end := range secretEnds {
-		a.add(end + string(boundary))
+	for _, name := range names {
+		path := strings.Join(wordsOf(name), string(boundary))
+		if !strings.HasPrefix(name, "*") {
+			path = string(boundary) + path
+		}
+		if !strings.HasSuffix(name, "*") {
+			path += string(boundary)
+		}
+		a.add(path)
 	}
 	a.link()
 	return a
+}
+
+// Has says whether a name looks like that of a secret: `userToken`, `DB_PASSWORD`
+// and `apiKey` do, `tokenizer` and `secretary` do not.
+func (a *Automaton) Has(name string) bool {
+	at, found := uint16(0), false
+	step := func(c byte) {
+		if c < 'a' || c > boundary { // a letter that no name has
+			at = 0
+			return
+		}
+		at = a.Next[at][c-'a']
+		found = found || a.Found[at]
+	}
+	step(boundary)
+	for _, word := range wordsOf(name) {
+		for _, c := range []byte(word) {
+			step(c)
+		}
+		step(boundary)
+	}
+	return found
 }
 
 func (a *Automaton) state() uint16 {
@@ -42,7 +73,7 @@ func (a *Automaton) state() uint16 {
 // add makes the path of a name.
 func (a *Automaton) add(name string) {
 	at := uint16(0)
-	for _, c := range []byte(strings.ToLower(name)) {
+	for _, c := range []byte(name) {
 		if a.Next[at][c-'a'] == 0 {
 			next := a.state()
 			a.Next[at][c-'a'] = next

@@ -1,49 +1,123 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/uspan/uspan/instrument/gobin"
 )
 
-// The automaton and secretName agree: one decides in the kernel, of keys, the
-// other here, of names.
-func TestSecretsAgree(t *testing.T) {
-	a := Secrets()
+// Names are found however they are written, and not within other words.
+func TestSecretNames(t *testing.T) {
+	a := new(Plan).Secrets()
 	if len(a.Next) > 1<<12 {
 		t.Errorf("%d states", len(a.Next))
 	}
-	find := func(name string) bool {
-		at, found := uint16(0), false
-		step := func(c byte) {
-			at = a.Next[at][c-'a']
-			found = found || a.Found[at]
+	upper := func(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+	for _, name := range secretNames {
+		words := strings.Fields(strings.TrimPrefix(name, "*"))
+		camel := words[0]
+		for _, word := range words[1:] {
+			camel += upper(word)
 		}
-		step(boundary)
-		for _, word := range wordsOf(name) {
-			for _, c := range []byte(word) {
-				if c < 'a' || c > 'z' {
-					at = 0
-					continue
-				}
-				step(c)
+		snake := strings.Join(words, "_")
+		for _, s := range []string{snake, camel, upper(camel), strings.ToUpper(snake), "user_" + snake, "user" + upper(camel), snake + "2", "X-" + strings.Join(words, "-")} {
+			if !a.Has(s) {
+				t.Errorf("%s: %q is not found", name, s)
 			}
-			step(boundary)
 		}
-		return found
+		if strings.HasPrefix(name, "*") && !a.Has("my"+snake) {
+			t.Errorf("%s: %q is not found", name, "my"+snake)
+		}
 	}
-	names := []string{"", "name", "x", "tokenizer", "secretary", "hotplate", "credit", "api", "key", "keyapi", "sessionid", "monkey"}
-	for word := range secretWords {
-		names = append(names, word, "user_"+word, word+"2", strings.ToUpper(word), "x"+word, word+"x", "the"+strings.ToUpper(word[:1])+word[1:])
+	for _, name := range []string{
+		"", "name", "x", "tokenizer", "secretary", "hotplate", "credit", "api", "key", "key_api", "sessionid", "monkey", "xpwd", "pwdx", "api_x_key", "mö",
+	} {
+		if a.Has(name) {
+			t.Errorf("%q is found", name)
+		}
 	}
-	for pair := range secretPairs {
-		names = append(names, pair[0]+"-"+pair[1], "X-"+pair[0]+"_"+pair[1], pair[0]+strings.ToUpper(pair[1][:1])+pair[1][1:], pair[0]+pair[1], pair[1]+" "+pair[0], pair[0]+"-x-"+pair[1])
+}
+
+func texts(values ...string) []Text {
+	var list []Text
+	for i, value := range values {
+		list = append(list, Text{Value: value, File: "f", Line: i + 1, Column: 3})
 	}
-	for _, end := range secretEnds {
-		names = append(names, end, "my"+end, end+"ing", "my_"+end+"_2")
+	return list
+}
+
+func TestSecretRules(t *testing.T) {
+	a, err := secretsOf(&SecretRules{Add: texts("ssn", "cardNumber", "*pin", "iban*", "*tax*"), Remove: texts("token", "session id")})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range names {
-		if got, want := find(name), secretName(name); got != want {
-			t.Errorf("%q: %t, secretName says %t", name, got, want)
+	for name, want := range map[string]bool{
+		"ssn": true, "userSSN": true, "ssns": false, "card_number": true, "CardNumber": true, "cardnumber": false, "card": false,
+		"mypin": true, "pin": true, "pins": false, "iban": true, "ibans": true, "myiban": false, "xtaxes": true,
+		"token": false, "userToken": false, "mytoken": false, "tokens": true, "sessionId": false, "password": true,
+	} {
+		if a.Has(name) != want {
+			t.Errorf("%s: %t", name, !want)
+		}
+	}
+	for _, test := range []struct {
+		rules SecretRules
+		want  string
+	}{
+		{SecretRules{Add: texts("a*b")}, `f:1:3: secret "a*b": a * stands in front or behind alone`},
+		{SecretRules{Add: texts("ok", "*")}, `f:2:3: secret "*": it has no letters`},
+		{SecretRules{Add: texts("")}, `f:1:3: secret "": it has no letters`},
+		{SecretRules{Add: texts("größe")}, `f:1:3: secret "größe": only ASCII is looked for`},
+		{SecretRules{Add: texts(strings.Repeat("x", 65))}, "it is longer than 64 bytes"},
+		{SecretRules{Add: slices.Repeat(texts("x"), 1001)}, "f:1:3: more than 1000 names of secrets"},
+		{SecretRules{Remove: texts("tokn")}, `f:1:3: "tokn" is not among the names of secrets; the nearest is token`},
+		{SecretRules{Remove: texts("elephant")}, `f:1:3: "elephant" is not among the names of secrets`},
+	} {
+		if err := (Rules{Secrets: test.rules}).Check(); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("got %v\nwant %s", err, test.want)
+		}
+	}
+}
+
+// What the rules call a secret is not read: no step covers it.
+func TestSecretIsNotRead(t *testing.T) {
+	text := &gobin.Type{Name: "string", Kind: gobin.String, Size: 16, Align: 8}
+	number := &gobin.Type{Name: "int", Kind: gobin.Int, Size: 8, Align: 8}
+	person := &gobin.Type{Name: "main.person", Kind: gobin.Struct, Size: 48, Align: 8, Fields: []gobin.Field{
+		{Name: "Name", Type: text}, {Name: "SSN", Offset: 16, Type: text}, {Name: "Pin", Offset: 32, Type: number}, {Name: "Age", Offset: 40, Type: number},
+	}}
+	pointer := &gobin.Type{Name: "*main.person", Kind: gobin.Pointer, Size: 8, Align: 8, Elem: person}
+	sig := &gobin.Signature{Params: []gobin.Param{{Name: "p", Type: pointer}, {Name: "pin", Type: number}}}
+	secrets, err := secretsOf(&SecretRules{Add: texts("ssn", "pin")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := Rules{Values: true}
+	args, _, _ := newLayouter(&rules, secrets).capture(architectureOf(&gobin.File{Arch: gobin.AMD64}), &gobin.Function{Name: "main.f", Package: "main"}, sig, -1)
+	if args.Registers != 1 {
+		t.Errorf("registers %b are read, not the first alone", args.Registers)
+	}
+	c := newCompiler()
+	args.compile(c)
+	read := make([]bool, person.Size)
+	for _, s := range c.steps {
+		if s.Op == FollowPointer && s.Whole {
+			t.Errorf("the whole struct is read: %+v", s)
+		}
+		if s.Op == FollowData && s.Offset == 16 {
+			t.Errorf("the text behind SSN is read: %+v", s)
+		}
+		if s.Op == ReadRange {
+			for i := s.Offset; i < s.Offset+s.Size; i++ {
+				read[i] = true
+			}
+		}
+	}
+	for i := range read {
+		if want := i < 16 || i >= 40; read[i] != want {
+			t.Errorf("byte %d: read %t, want %t", i, read[i], want)
 		}
 	}
 }

@@ -31,15 +31,19 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	secrets, err := secretsOf(&rules.Secrets)
+	if err != nil {
+		return nil, err
+	}
 	sel, err := choose(functions, f.Info, rules.Patterns)
 	if err != nil {
 		return nil, err
 	}
 	b := builder{
 		file: f, arch: architectureOf(f), functions: functions, sel: sel, rules: rules,
-		plan:       &Plan{File: f, Omitted: sel.omitted},
+		plan:       &Plan{File: f, Omitted: sel.omitted, secrets: secrets},
 		placements: make(map[int]*placement, len(sel.chosen)),
-		layouter:   newLayouter(&rules),
+		layouter:   newLayouter(&rules, secrets),
 		declared:   declared,
 		compiler:   newCompiler(),
 	}

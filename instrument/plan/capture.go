@@ -161,7 +161,7 @@ func (l *layouter) one(p *gobin.Param, at assignment, function string, d *dictio
 		what = inRegisters
 	}
 	switch {
-	case secret(name, p.Type, function):
+	case l.secrets.secret(name, p.Type, function):
 		c.Node = &Node{Kind: Redacted}
 	case p.Type != nil && p.Type.Kind != gobin.Invalid && at.unknown:
 		c.Node = none("its place is not known: a type before it cannot be read")

@@ -281,7 +281,7 @@ func compareImpls(t *testing.T, f *gobin.File, rules *Rules, name string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := newLayouter(&Rules{Depth: 2})
+		l := newLayouter(&Rules{Depth: 2}, new(Plan).Secrets())
 		for i := range actual.Params {
 			if actual.Params[i].Type.Kind != gobin.Map || !alike(declared.Params[i].Type, actual.Params[i].Type, 0) {
 				continue
@@ -316,14 +316,14 @@ func FuzzSignature(f *testing.F) {
 	f.Fuzz(func(t *testing.T, signature, declared string) {
 		rules := rulesOf(signature, declared)
 		d, err := declare(&rules)
-		if err != nil {
+		if err != nil || signature == "" { // none is declared
 			return
 		}
 		s, err := d.lay(&d.functions[0], nil)
 		if err != nil {
 			t.Fatalf("checked, and not laid out: %v", err)
 		}
-		l := newLayouter(&rules)
+		l := newLayouter(&rules, new(Plan).Secrets())
 		for _, arch := range []gobin.Arch{gobin.AMD64, gobin.ARM64} {
 			a := architectureOf(&gobin.File{Arch: arch})
 			args, results, ok := l.capture(a, &gobin.Function{Name: "main.f", Package: "main"}, s, -1)

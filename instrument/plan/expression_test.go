@@ -203,7 +203,7 @@ func FuzzExpressions(f *testing.F) {
 		if again, err := ParseExpressions(text); err != nil || !cmp.Equal(again, e) {
 			t.Fatalf("%v, and %v", e, again)
 		}
-		b := builder{rules: Rules{Expressions: []Expressions{e}}, layouter: newLayouter(&Rules{}), compiler: newCompiler()}
+		b := builder{rules: Rules{Expressions: []Expressions{e}}, layouter: newLayouter(&Rules{}, new(Plan).Secrets()), compiler: newCompiler()}
 		if err := b.readExpressions(); err != nil {
 			t.Fatalf("%q was checked: %v", text, err)
 		}

@@ -16,6 +16,12 @@ const (
 	maxGroups          = 4  // of a map
 )
 
+// Bounds of Rules.StringBytes and Rules.Items: a chunk.
+const (
+	MaxStringBytes = chunkMax
+	MaxItems       = chunkMax
+)
+
 // MaxDepth bounds Rules.Depth: each level is a chunk that leads to others, of
 // which the kernel programs go along eight.
 const MaxDepth = 4
@@ -32,6 +38,7 @@ const (
 type layouter struct {
 	stringBytes, items uint32
 	depth              int
+	secrets            *Automaton
 	known              map[layoutKey]*Node
 	shapes             []shaped
 }
@@ -51,8 +58,8 @@ const (
 	inRegisters
 )
 
-func newLayouter(rules *Rules) *layouter {
-	l := &layouter{stringBytes: defaultStringBytes, items: defaultItems, depth: defaultDepth, known: make(map[layoutKey]*Node)}
+func newLayouter(rules *Rules, secrets *Automaton) *layouter {
+	l := &layouter{stringBytes: defaultStringBytes, items: defaultItems, depth: defaultDepth, secrets: secrets, known: make(map[layoutKey]*Node)}
 	if rules.StringBytes > 0 {
 		l.stringBytes = uint32(min(rules.StringBytes, chunkMax))
 	}
@@ -266,7 +273,7 @@ func (l *layouter) structure(t *gobin.Type, depth int, what where) *Node {
 		switch {
 		case field.Type == nil:
 			f.Node = none("its type is not known")
-		case secret(field.Name, field.Type, ""):
+		case l.secrets.secret(field.Name, field.Type, ""):
 			f.Node = &Node{Kind: Redacted, Size: uint32(min(max(field.Type.Size, 0), 1<<31-1))}
 		case field.Embedded && field.Type.Kind == gobin.Struct:
 			f.Node = l.of(field.Type, depth, what) // its fields are the struct's own

@@ -56,12 +56,16 @@ func (r Rules) Check() error {
 			return err
 		}
 	}
+	secrets, err := secretsOf(&r.Secrets)
+	if err != nil {
+		return err
+	}
 	for i := range r.Expressions {
-		if err := r.Expressions[i].check(); err != nil {
+		if err := r.Expressions[i].check(secrets); err != nil {
 			return err
 		}
 	}
-	_, err := declare(&r)
+	_, err = declare(&r)
 	return err
 }
 

@@ -27,6 +27,8 @@ type Rules struct {
 	// Types are declarations of Go types (`type User struct { ID int64 }`) for the
 	// signatures in Functions.
 	Types []Text
+	// Secrets change what looks like a secret by its name, and is not read.
+	Secrets SecretRules
 	// StringBytes bounds a captured string, in bytes (default 128); Items the
 	// elements of a slice or an array, or entries of a map (16); Depth the structs
 	// that are shown within each other (1).
@@ -84,7 +86,8 @@ type Plan struct {
 	Steps    []Step
 	Dynamics []Dynamic
 
-	builder *builder // until ReadDynamics
+	secrets *Automaton // nil: as they are without rules
+	builder *builder   // until ReadDynamics
 }
 
 // A Function is one function to trace.

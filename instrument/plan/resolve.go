@@ -61,7 +61,7 @@ func (r *resolver) resolve(a *access) (*Node, assignment, *ExpressionError) {
 		}
 		node = n
 	} else {
-		if secret("", r.t, "") {
+		if r.layouter.secrets.secret("", r.t, "") {
 			return nil, r.at, r.secret(end, r.t.Name)
 		}
 		node = r.layouter.of(r.t, r.layouter.depth, r.what)
@@ -163,7 +163,7 @@ func (r *resolver) field(h hop) *ExpressionError {
 		if err := r.followAll(h.column); err != nil {
 			return err
 		}
-		if secret(fieldName(f.Name), f.Type, "") {
+		if r.layouter.secrets.secret(fieldName(f.Name), f.Type, "") {
 			return r.secret(h.column, fieldName(f.Name))
 		}
 		r.enter(f)
@@ -323,7 +323,7 @@ type captureRule struct {
 // readExpressions parses those of the rules.
 func (b *builder) readExpressions() error {
 	for _, e := range b.rules.Expressions {
-		if err := e.check(); err != nil {
+		if err := e.check(b.layouter.secrets); err != nil {
 			return err
 		}
 		p, err := parsePattern(e.Pattern)
@@ -470,7 +470,7 @@ func (l *layouter) resolve(x *ruled, p *gobin.Param, at assignment, returnedBy s
 		return nil, "", at, r.fail(x.column, "its type is not known")
 	case at.unknown:
 		return nil, "", at, r.fail(x.column, "its place is not known: a type before it cannot be read")
-	case secret(p.Name, p.Type, returnedBy):
+	case l.secrets.secret(p.Name, p.Type, returnedBy):
 		return nil, "", at, r.secret(x.column, x.root)
 	}
 	node, place, err := r.resolve(&x.access)

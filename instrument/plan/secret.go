@@ -1,31 +1,99 @@
 package plan
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
 	"github.com/uspan/uspan/instrument/gobin"
 )
 
-// secretWords are words of names that hold secrets. Compound words that are
-// written as one are found by their ends (secretEnds).
-var secretWords = map[string]bool{
-	"password": true, "passwords": true, "passwd": true, "pwd": true, "passphrase": true, "passcode": true,
-	"secret": true, "secrets": true, "token": true, "tokens": true, "jwt": true, "jwts": true, "otp": true,
-	"authorization": true, "bearer": true, "cookie": true, "cookies": true,
-	"credential": true, "credentials": true, "cred": true, "creds": true,
-	"apikey": true, "apikeys": true, "privatekey": true, "secretkey": true, "accesskey": true,
+// secretNames are names that secrets have: words, as wordsOf parts a name, one
+// behind the other. A * in front stands for any letters before, as compound words
+// are written as one, too; one behind for any that follow.
+var secretNames = []string{
+	"password", "passwords", "passwd", "pwd", "passphrase", "passcode",
+	"secret", "secrets", "token", "tokens", "jwt", "jwts", "otp",
+	"authorization", "bearer", "cookie", "cookies",
+	"credential", "credentials", "cred", "creds",
+	"apikey", "apikeys", "privatekey", "secretkey", "accesskey",
+	"api key", "api keys", "private key", "private keys", "priv key", "access key", "signing key", "encryption key",
+	"master key", "session key", "session id", "pass phrase", "pass word", "auth header", "auth key",
+	"*password", "*passwd", "*passphrase", "*secret", "*token", "*apikey", "*privatekey", "*credentials", "*cookie",
 }
 
-// secretPairs are pairs of words of which neither is a secret alone.
-var secretPairs = map[[2]string]bool{
-	{"api", "key"}: true, {"api", "keys"}: true, {"private", "key"}: true, {"private", "keys"}: true,
-	{"priv", "key"}: true, {"access", "key"}: true, {"signing", "key"}: true, {"encryption", "key"}: true,
-	{"master", "key"}: true, {"session", "key"}: true, {"session", "id"}: true, {"pass", "phrase"}: true,
-	{"pass", "word"}: true, {"auth", "header"}: true, {"auth", "key"}: true,
+// SecretRules change the list of names that look like those of secrets.
+type SecretRules struct {
+	// Add are names: `ssn`, `card number` (also cardNumber, CARD_NUMBER), `*pin`.
+	Add []Text
+	// Remove are names that uspan takes for secrets: each takes away what matches
+	// it.
+	Remove []Text
 }
 
-var secretEnds = []string{"password", "passwd", "passphrase", "secret", "token", "apikey", "privatekey", "credentials", "cookie"}
+// Bounds of SecretRules.
+const (
+	maxSecrets     = 1000
+	maxSecretBytes = 64
+)
+
+// secretsOf is the automaton of what looks like a secret by the rules.
+func secretsOf(rules *SecretRules) (*Automaton, error) {
+	names := slices.Clone(secretNames)
+	for _, text := range rules.Remove {
+		before := len(names)
+		for _, name := range secretNames {
+			if name == text.Value || newAutomaton([]string{name}).Has(text.Value) {
+				names = slices.DeleteFunc(names, func(n string) bool { return n == name })
+			}
+		}
+		if len(names) == before {
+			return nil, text.errorf(0, "%q is not among the names of secrets%s", text.Value, nearSecret(text.Value))
+		}
+	}
+	if len(rules.Add) > maxSecrets {
+		return nil, rules.Add[maxSecrets].errorf(0, "more than %d names of secrets", maxSecrets)
+	}
+	for _, text := range rules.Add {
+		if problem := checkSecret(text.Value); problem != "" {
+			return nil, text.errorf(0, "secret %q: %s", text.Value, problem)
+		}
+		names = append(names, text.Value)
+	}
+	return newAutomaton(names), nil
+}
+
+// checkSecret says what is wrong with a name that is to be added.
+func checkSecret(name string) string {
+	inner := strings.TrimSuffix(strings.TrimPrefix(name, "*"), "*")
+	switch {
+	case len(name) > maxSecretBytes:
+		return fmt.Sprintf("it is longer than %d bytes", maxSecretBytes)
+	case strings.Contains(inner, "*"):
+		return "a * stands in front or behind alone"
+	case strings.ContainsFunc(inner, func(r rune) bool { return r > unicode.MaxASCII }):
+		return "only ASCII is looked for"
+	case len(wordsOf(inner)) == 0:
+		return "it has no letters"
+	}
+	return ""
+}
+
+// nearSecret says which name may have been meant.
+func nearSecret(name string) string {
+	limit := max(2, len(name)/3)
+	var found []candidate
+	for _, known := range secretNames {
+		if n := distance(strings.ToLower(name), known, limit); n <= limit {
+			found = append(found, candidate{known, n})
+		}
+	}
+	if names := best(found); len(names) > 0 {
+		return "; the nearest is " + names[0]
+	}
+	return ""
+}
 
 // measures are last words of names that count or date a secret without telling it.
 var measures = map[string]bool{
@@ -33,30 +101,13 @@ var measures = map[string]bool{
 	"ttl": true, "expiry": true, "age": true, "cost": true,
 }
 
-// secretName says whether a name looks like that of a secret: `userToken`,
-// `DB_PASSWORD` and `apiKey` do, `tokenizer` and `secretary` do not.
-func secretName(name string) bool {
-	words := wordsOf(name)
-	for i, w := range words {
-		if secretWords[w] || i > 0 && secretPairs[[2]string{words[i-1], w}] {
-			return true
-		}
-		for _, end := range secretEnds {
-			if strings.HasSuffix(w, end) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // secret says whether a parameter or result must not be read: its name, the
 // name of its type where that is a string, or, for a string without a name, the
 // name of the function that returns it (`newToken() string`). An error is none,
 // nor is a truth, nor a number that measures a secret (`tokenCount`).
-func secret(name string, t *gobin.Type, returnedBy string) bool {
+func (a *Automaton) secret(name string, t *gobin.Type, returnedBy string) bool {
 	if t == nil {
-		return secretName(name)
+		return a.Has(name)
 	}
 	switch {
 	case t.Error, t.Kind == gobin.Bool:
@@ -66,11 +117,11 @@ func secret(name string, t *gobin.Type, returnedBy string) bool {
 			return false
 		}
 	case t.Kind == gobin.String:
-		if secretName(t.Name[strings.LastIndexByte(t.Name, '.')+1:]) || name == "" && secretName(returnedBy) {
+		if a.Has(t.Name[strings.LastIndexByte(t.Name, '.')+1:]) || name == "" && a.Has(returnedBy) {
 			return true
 		}
 	}
-	return secretName(name)
+	return a.Has(name)
 }
 
 // wordsOf splits a name at underscores, digits and changes of case, and returns

@@ -127,7 +127,7 @@ func (b *builder) instance(s *shaped, dictionary uint64, rt gobin.RuntimeType) {
 		return
 	}
 	node := b.layouter.of(t, b.layouter.depth, s.what)
-	if secret(s.name, t, "") {
+	if b.layouter.secrets.secret(s.name, t, "") {
 		node = &Node{Kind: Redacted, Type: t.Name}
 	}
 	if node.Kind == None || !covers(s.node.ranges(), node.ranges()) {

@@ -17,29 +17,36 @@ type Text struct {
 	Line, Column int
 }
 
+// after is the text from an offset on.
+func (t Text) after(offset int) Text {
+	before := t.Value[:min(max(offset, 0), len(t.Value))]
+	last := strings.LastIndexByte(before, '\n') + 1
+	after := Text{Value: t.Value[len(before):], File: t.File, Line: t.Line, Column: t.Column + utf8.RuneCountInString(before[last:])}
+	if t.Line > 0 {
+		after.Line += strings.Count(before, "\n")
+	}
+	return after
+}
+
 // at is the place of the character at an offset of the text: `uspan.yaml:3:14`.
 func (t Text) at(offset int) string {
-	before := t.Value[:min(max(offset, 0), len(t.Value))]
-	line, column := t.Line, t.Column
-	if line > 0 {
-		line += strings.Count(before, "\n")
+	after := t.after(offset)
+	if after.Line == 0 {
+		return fmt.Sprintf("%s:%d", after.File, after.Column)
 	}
-	column += utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
-	if line == 0 {
-		return fmt.Sprintf("%s:%d", t.File, column)
-	}
-	return fmt.Sprintf("%s:%d:%d", t.File, line, column)
+	return fmt.Sprintf("%s:%d:%d", after.File, after.Line, after.Column)
 }
 
 // errorf is an error about what is at an offset of the text.
 func (t Text) errorf(offset int, format string, args ...any) error {
-	return &TextError{Place: t.at(offset), Problem: fmt.Sprintf(format, args...)}
+	return &TextError{Text: t.after(offset), Problem: fmt.Sprintf(format, args...)}
 }
 
 // A TextError says what is wrong with a Text.
 type TextError struct {
-	// Place is FILE:LINE:COLUMN.
-	Place, Problem string
+	// Text begins with what is wrong.
+	Text
+	Problem string
 }
 
-func (e *TextError) Error() string { return e.Place + ": " + e.Problem }
+func (e *TextError) Error() string { return e.at(0) + ": " + e.Problem }
