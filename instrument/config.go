@@ -66,6 +66,9 @@ type Config struct {
 	// Force attaches although the probes take much of the target's memory.
 	Force bool
 
+	// Progress, where there is one, takes what is being done now and may take a while;
+	// nothing when that is over.
+	Progress func(step string)
 	// Say takes messages that everybody should see, such as the one that tracing
 	// begins; Log takes details, such as each function that is not traced.
 	Say, Log func(message string)
@@ -79,3 +82,10 @@ const (
 	MinEventBytes    = attach.MinEventBytes
 	MaxEventBytes    = attach.MaxEventBytes
 )
+
+// progress says what comes now.
+func (c *Config) progress(step string) {
+	if c.Progress != nil {
+		c.Progress(step)
+	}
+}

@@ -172,6 +172,8 @@ func List(w io.Writer, config Config, asJSON bool) error {
 
 // images opens what a configuration names, and starts nothing.
 func (c *Config) images() ([]*image, error) {
+	c.progress("reading executables")
+	defer c.progress("")
 	if c.Command == nil {
 		return openTargets(c.Targets, c.Rules, nil)
 	}

@@ -186,7 +186,9 @@ func (t *Trace) flush() {
 
 // finish detaches and tells what is left.
 func (t *Trace) finish() error {
+	t.config.progress("removing the probes")
 	err := t.session.Detach()
+	t.config.progress("")
 	// Everything that is in the ring now is all that will ever be there.
 	t.session.Wake()
 	for {

@@ -37,11 +37,13 @@ func Start(config Config) (*Trace, error) {
 }
 
 func (t *Trace) start() error {
+	defer t.config.progress("")
 	if err := target.CheckProc(); err != nil {
 		return err
 	}
 	budget := newBudget()
 	defer t.files.close()
+	t.config.progress("reading executables")
 	if err := t.open(); err != nil {
 		return err
 	}
@@ -65,6 +67,7 @@ func (t *Trace) start() error {
 		return err
 	}
 	var err error
+	t.config.progress("loading the BPF programs")
 	if t.session, err = attach.NewSession(t.plans, options); err != nil {
 		return err
 	}
@@ -86,6 +89,7 @@ func (t *Trace) start() error {
 				return err
 			}
 		}
+		t.config.progress("placing the probes in " + i.path)
 		skipped, err := t.session.Attach(i.index, i.file, i.pids())
 		if err != nil {
 			return err

@@ -38,7 +38,8 @@ type flags struct {
 	quiet        bool
 	user         string // of run alone
 
-	file *config.File // nil without configFile
+	file     *config.File // nil without configFile
+	progress *progress    // nil where nobody sees it
 }
 
 func (f *flags) add(set *pflag.FlagSet) {
@@ -204,6 +205,10 @@ func (f *flags) bounds() (instrument.Config, error) {
 	case f.verbose && f.quiet:
 		return settings, usageError{fmt.Errorf("-v and -q contradict each other")}
 	}
+	if !f.quiet {
+		f.progress = newProgress()
+	}
+	settings.Progress = f.progress.Step
 	return settings, nil
 }
 
@@ -274,6 +279,7 @@ func captures(flags []string, rules *plan.Rules) error {
 // say is for messages that -q takes away.
 func (f *flags) say(message string) {
 	if !f.quiet {
+		f.progress.Clear()
 		report(message)
 	}
 }

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/uspan/uspan/internal/realserver"
+)
+
+// What takes long is said, and goes away; what does not is not.
+func TestProgress(t *testing.T) {
+	var out realserver.Buffer
+	p := &progress{out: &out, after: 20 * time.Millisecond}
+	p.Step("reading ./quick")
+	p.Step("reading ./app")
+	for range 500 {
+		if out.String() != "" {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	p.Clear()
+	p.Step("")
+	was := out.String()
+	if !regexp.MustCompile(`^(\r\x1b\[Kuspan: reading ./app … 0 s)+\r\x1b\[K$`).MatchString(was) {
+		t.Errorf("%q", was)
+	}
+	time.Sleep(60 * time.Millisecond)
+	if now := out.String(); now != was {
+		t.Errorf("%q behind the end", now)
+	}
+	var none *progress
+	none.Step("reading")
+	none.Clear()
+}
+
+// Every command's help begins with examples.
+func TestExamples(t *testing.T) {
+	root := newRoot()
+	for _, command := range append([]*cobra.Command{root}, root.Commands()...) {
+		if command.Name() != "help" && command.Name() != "completion" && command.Example == "" {
+			t.Errorf("%s has no examples", command.CommandPath())
+		}
+	}
+}
