@@ -30,21 +30,21 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if *duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, *duration)
-		defer cancel()
-	}
-	if err := run(ctx, *bin); err != nil {
+	if err := run(ctx, *bin, *duration); err != nil {
 		fmt.Fprintln(os.Stderr, "demo-shop:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, bin string) (err error) {
+func run(ctx context.Context, bin string, duration time.Duration) (err error) {
 	jaeger, pages, err := findJaeger()
 	if err != nil {
 		return err
+	}
+	if duration > 0 { // which a Jaeger that is built first is no part of
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, duration)
+		defer cancel()
 	}
 	addresses, err := freeAddresses()
 	if err != nil {
