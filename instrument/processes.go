@@ -3,6 +3,7 @@ package instrument
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/uspan/uspan/bpf"
@@ -38,7 +39,11 @@ func (t *Trace) adopt(p *target.Process, i *image, since uint64) error {
 	traced := &traced{process: p, image: i, left: make(chan struct{})}
 	t.processes[p.PID()] = traced
 	resource, err := p.Resource(t.describe(i))
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrNotExist): // it ends, and /proc has less of it
+		t.config.Log(fmt.Sprintf("process %d: %v", p.PID(), err))
+	default:
 		t.config.Say(fmt.Sprintf("process %d: %v", p.PID(), err))
 	}
 	t.assembler.SetProcess(p.PID(), &span.Process{Resource: resource, Bias: bias, Since: since})
