@@ -152,20 +152,15 @@ func Plan(w io.Writer, config Config) error {
 	return errors.Join(err, config.writeMemory(w, images))
 }
 
-// List writes the functions of a configuration's targets, their signatures, and
-// which values cannot be captured; as JSON, an object a line. It needs no
-// privileges beyond reading the executables.
-func List(w io.Writer, config Config, asJSON bool) error {
+// List calls visit with the plan of each executable of a configuration's targets,
+// for what its List says. It needs no privileges beyond reading the executables.
+func List(config Config, visit func(*plan.Plan) error) error {
 	images, err := config.images()
 	if err != nil {
 		return err
 	}
 	for _, i := range images {
-		write := i.plan.WriteList
-		if asJSON {
-			write = i.plan.WriteJSON
-		}
-		err = errors.Join(err, write(w), i.close())
+		err = errors.Join(err, visit(i.plan), i.close())
 	}
 	return err
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/uspan/uspan/exporter/term"
 	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/plan"
 )
 
 func newList() *cobra.Command {
@@ -14,7 +17,7 @@ func newList() *cobra.Command {
 	asJSON := false
 	command := &cobra.Command{
 		Use:   "list [flags] PID|EXECUTABLE [PATTERN...]",
-		Short: "Show functions, their signatures, and which values cannot be captured",
+		Short: "Show functions: signatures, what probes cost, and what cannot be traced or captured, and why",
 		Example: `  uspan list ./app                   # the functions of its own packages
   uspan list ./app 'main.*'          # patterns as -f of run has them
   uspan list --json ./app '*' | jq -r 'select(.refused) | .name + ": " + .refused'`,
@@ -36,7 +39,12 @@ func newList() *cobra.Command {
 				return err
 			}
 			rules.Look, rules.Values = true, true
-			return instrument.List(os.Stdout, instrument.Config{Targets: args[:1], Rules: rules}, asJSON)
+			return instrument.List(instrument.Config{Targets: args[:1], Rules: rules}, func(p *plan.Plan) error {
+				if asJSON {
+					return p.WriteJSON(os.Stdout)
+				}
+				return term.WriteTable(os.Stdout, term.Detect(os.Stdout), tableOf(p))
+			})
 		},
 	}
 	set := command.Flags()
@@ -45,4 +53,20 @@ func newList() *cobra.Command {
 	addCapture(set, &f.capture, "check `EXPRESSIONS`, 'PATTERN: NAME=EXPR, …', and show what they capture; repeatable")
 	f.addReading(set)
 	return command
+}
+
+// tableOf is a list for people: a line a function, below it what is to be known.
+func tableOf(p *plan.Plan) *term.Table {
+	table := &term.Table{Head: []string{"ENTRY", "RETURNS", "DECLARED AT", "FUNCTION"}}
+	for l := range p.List {
+		row := term.Row{Cells: []string{"-", "-", "", l.Signature()}, Notes: l.Notes(), Faint: l.Refused != ""}
+		if l.Refused == "" {
+			row.Cells[0], row.Cells[1] = l.EntryCost, l.Returns()
+		}
+		if l.File != "" {
+			row.Cells[2] = fmt.Sprintf("%s:%d", l.File, l.Line)
+		}
+		table.Rows = append(table.Rows, row)
+	}
+	return table
 }

@@ -119,9 +119,10 @@ func (f *File) inlineTree(fn *Function, r *record) (inlineTree, error) {
 // inlinedCall reads a runtime.inlinedCall. Go 1.20 took the index of the parent
 // and the position of the call out of it.
 func (f *File) inlinedCall(tree *inlineTree, index int32) (inlinedCall, error) {
-	size, name, parent, id := uint64(16), 4, 8, 0
+	size, name := f.inlinedCallSize()
+	parent, id := 8, 0
 	if !f.table.hasLine() {
-		size, name, parent, id = 20, 12, 16, 2
+		parent, id = 16, 2
 	}
 	p, err := f.view(tree.addr+uint64(index)*size, size)
 	if err != nil {

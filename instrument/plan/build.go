@@ -35,6 +35,11 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	var inlinings map[string]int
+	if rules.Look {
+		inlinings = f.Inlinings()
+		functions = withInlined(functions, inlinings)
+	}
 	sel, err := choose(functions, f.Info, rules.Patterns)
 	if err != nil {
 		return nil, err
@@ -75,6 +80,9 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	}
 	b.work()
 	b.goStatements()
+	if rules.Look {
+		b.inlined(inlinings)
+	}
 	return b.plan, nil
 }
 
@@ -125,6 +133,9 @@ func (b *builder) placeAll() {
 
 // placeOne places the probes of one function; body is memory to decode it in.
 func (b *builder) placeOne(fn *gobin.Function, body *gobin.Body, forks map[uint64]bool) placement {
+	if fn.End == 0 {
+		return refused("%s", becauseInlined)
+	}
 	if reason := refuseName(fn); reason != "" {
 		return placement{reason: reason}
 	}

@@ -137,7 +137,12 @@ func TestPrintedExpressions(t *testing.T) {
 	var b bytes.Buffer
 	for _, write := range []func() error{
 		func() error { _, err := p.WriteTo(&b); return err },
-		func() error { return p.WriteList(&b) },
+		func() error {
+			for l := range p.List {
+				b.WriteString(l.Signature() + "\n    " + strings.Join(l.Notes(), "\n    ") + "\n")
+			}
+			return nil
+		},
 		func() error { return p.WriteJSON(&b) },
 	} {
 		if err := write(); err != nil {

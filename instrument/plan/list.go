@@ -26,6 +26,16 @@ type Listing struct {
 	// Entries and Exits are the numbers of probes.
 	Entries int `json:"entries"`
 	Exits   int `json:"exits"`
+	// EntryCost and ExitCost are what the kernel does at a probe: `emulated`, which is
+	// cheap, `single-stepped`, which costs a second trap, or `mixed`.
+	EntryCost string `json:"entry_cost,omitempty"`
+	ExitCost  string `json:"exit_cost,omitempty"`
+	// SingleStepped is how many of the exits are single-stepped.
+	SingleStepped int `json:"-"`
+	// Inlined is at how many call sites the function was inlined, whose calls make no
+	// span, and Sites how many are known, those and direct ones.
+	Inlined int `json:"inlined,omitempty"`
+	Sites   int `json:"call_sites,omitempty"`
 	// Roots is which calls that the function makes begin traces, and why; empty
 	// where none does.
 	Roots string `json:"roots,omitempty"`
@@ -56,8 +66,10 @@ func (p *Plan) List(yield func(Listing) bool) {
 		l := Listing{
 			Name: f.Name, Symbol: f.Symbol, File: f.File, Line: f.Line, Unvalued: f.Unvalued,
 			Args: valuesOf(f.Args.Captures), Results: valuesOf(f.Results.Captures), Entries: len(f.Entries), Exits: len(f.Exits),
-			Roots: f.roots(),
+			Roots: f.roots(), Inlined: f.Inlining.Inlined, Sites: f.Inlining.Sites,
 		}
+		l.EntryCost, _ = cost(f.Entries)
+		l.ExitCost, l.SingleStepped = cost(f.Exits)
 		if f.Args.Explicit {
 			l.Args, l.Results = valuesOf(f.declared[0]), valuesOf(f.declared[1])
 			l.Captured = append(f.Args.explicit("arg."), f.Results.explicit("ret.")...)
@@ -71,10 +83,40 @@ func (p *Plan) List(yield func(Listing) bool) {
 	}
 	for i := range p.Skipped {
 		s := &p.Skipped[i]
-		if !yield(Listing{Name: s.Name, Symbol: s.Symbol, Refused: s.Reason}) {
+		if !yield(Listing{Name: s.Name, Symbol: s.Symbol, Refused: s.reason(), Inlined: s.Inlining.Inlined, Sites: s.Inlining.Sites}) {
 			return
 		}
 	}
+}
+
+// reason is Reason with what Inlining knows beyond it.
+func (s *Skipped) reason() string {
+	switch n := s.Inlining.Inlined; {
+	case n == 1:
+		return "inlined at its only call site: no call of it is left"
+	case n > 1:
+		return fmt.Sprintf("inlined at all %d call sites: no call of it is left", n)
+	}
+	return s.Reason
+}
+
+// cost is what the kernel does at sites, and at how many of them it single-steps.
+func cost(sites []Site) (class string, singleStepped int) {
+	for i := range sites {
+		if !sites[i].Emulated {
+			singleStepped++
+		}
+	}
+	switch singleStepped {
+	case 0:
+		if len(sites) == 0 {
+			return "", 0
+		}
+		return "emulated", 0
+	case len(sites):
+		return "single-stepped", singleStepped
+	}
+	return "mixed", singleStepped
 }
 
 func valuesOf(captures []Capture) []Value {
@@ -123,50 +165,52 @@ func (n *Node) missing(path string, list []Missing) []Missing {
 	return list
 }
 
-// WriteList writes List for people: a line for each function as Go declares it,
-// below it what cannot be captured.
-func (p *Plan) WriteList(w io.Writer) error {
-	out := bufio.NewWriter(w)
-	var b strings.Builder
-	for l := range p.List {
-		b.Reset()
-		l.write(&b)
-		if _, err := out.WriteString(b.String()); err != nil {
-			return err
-		}
+// Signature is the function as Go declares it, as far as that is known.
+func (l *Listing) Signature() string {
+	if l.Refused != "" || l.Unvalued != "" {
+		return l.Name
 	}
-	return out.Flush()
+	signature := l.Name + "(" + declared(l.Args) + ")"
+	switch results := declared(l.Results); {
+	case len(l.Results) == 1 && results == l.Results[0].Type:
+		signature += " " + results
+	case len(l.Results) > 0:
+		signature += " (" + results + ")"
+	}
+	return signature
 }
 
-func (l *Listing) write(b *strings.Builder) {
-	b.WriteString(l.Name)
+// Returns are the probes at the function's exits: how many, and what they cost.
+func (l *Listing) Returns() string {
+	switch {
+	case l.Exits == 0:
+		return "in one" // with the entry
+	case l.ExitCost == "mixed":
+		return fmt.Sprintf("%d, %d single-stepped", l.Exits, l.SingleStepped)
+	}
+	return fmt.Sprintf("%d %s", l.Exits, l.ExitCost)
+}
+
+// Notes are what else is said of the function: why it cannot be traced, or not
+// everywhere, and which values cannot be captured.
+func (l *Listing) Notes() []string {
 	if l.Refused != "" {
-		fmt.Fprintf(b, "\n    not traced: %s\n", l.Refused)
-		return
+		return []string{"not traced: " + l.Refused}
 	}
-	if l.Unvalued == "" {
-		fmt.Fprintf(b, "(%s)", declared(l.Args))
-		switch results := declared(l.Results); {
-		case len(l.Results) == 1 && results == l.Results[0].Type:
-			b.WriteString(" " + results)
-		case len(l.Results) > 0:
-			b.WriteString(" (" + results + ")")
-		}
+	var notes []string
+	if l.Inlined > 0 {
+		notes = append(notes, Inlining{l.Inlined, l.Sites}.String())
 	}
-	if l.File != "" {
-		fmt.Fprintf(b, "  %s:%d", l.File, l.Line)
-	}
-	b.WriteByte('\n')
 	if l.Unvalued != "" {
-		fmt.Fprintf(b, "    no values: %s\n", l.Unvalued)
+		notes = append(notes, "no values: "+l.Unvalued)
 	}
 	if l.Roots != "" {
-		fmt.Fprintf(b, "    %s\n", l.Roots)
+		notes = append(notes, l.Roots)
 	}
 	for _, v := range l.Captured {
-		b.WriteString(strings.TrimRight(fmt.Sprintf("    %s = %s  %s", v.Name, v.Expression, v.Type), " ") + "\n")
+		notes = append(notes, strings.TrimRight(fmt.Sprintf("%s = %s  %s", v.Name, v.Expression, v.Type), " "))
 		for _, m := range v.Missing {
-			fmt.Fprintf(b, "    %s: %s\n", m.Path, m.Reason)
+			notes = append(notes, m.Path+": "+m.Reason)
 		}
 	}
 	for i, values := range [][]Value{l.Args, l.Results} {
@@ -175,10 +219,11 @@ func (l *Listing) write(b *strings.Builder) {
 		}
 		for _, v := range values {
 			for _, m := range v.Missing {
-				fmt.Fprintf(b, "    %s %s: %s\n", [2]string{"arg", "ret"}[i], m.Path, m.Reason)
+				notes = append(notes, fmt.Sprintf("%s %s: %s", [2]string{"arg", "ret"}[i], m.Path, m.Reason))
 			}
 		}
 	}
+	return notes
 }
 
 // declared are parameters as a declaration has them.

@@ -119,12 +119,16 @@ type Function struct {
 	Error *ErrorPlace
 
 	declared [2][]Capture // the whole signature, where Args and Results are Explicit
+	// Inlining is how often the function was inlined; with Rules.Look alone.
+	Inlining Inlining
 }
 
 // Skipped is a function that was asked for and is not traced.
 type Skipped struct {
 	gobin.Function
 	Reason string
+	// Inlining is known with Rules.Look alone.
+	Inlining Inlining
 }
 
 // OfRuntime says whether the function belongs to the Go runtime.
