@@ -79,7 +79,8 @@ func newRoot() *cobra.Command {
   sudo uspan attach -f 'shop/cart.(*Cart).*' 4242  # a running process
   uspan list ./app 'main.*'                      # signatures, and what cannot be captured
   sudo uspan hist -f 'main.*' -- ./app           # how long calls take: histograms, kept in the kernel
-  uspan run --dry-run -f 'main.*' -- ./app       # what would be traced, and why not`,
+  uspan run --dry-run -f 'main.*' -- ./app       # what would be traced, and why not
+  sudo uspan doctor                              # whether tracing works here, and what a probe costs`,
 		Long: `uspan turns any function of any running Go program into an OpenTelemetry span:
 no code change, no rebuild, no restart.`,
 		Version:       version(),
