@@ -57,7 +57,7 @@ func WriteTable(w io.Writer, config Config, table *Table) error {
 		for _, piece := range cut(pieces, width) {
 			fmt.Fprint(out, p.paint(piece.text, piece.style))
 		}
-		out.WriteByte('\n')
+		fmt.Fprintln(out)
 	}
 	line(table.Head, faint, faint)
 	for i := range table.Rows {
