@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/uspan/uspan/config"
+	"github.com/uspan/uspan/cmd/uspan/config"
 	"github.com/uspan/uspan/exporter"
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/plan"

@@ -18,7 +18,7 @@ import (
 
 func schema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	data, err := os.ReadFile("../docs/uspan.schema.json")
+	data, err := os.ReadFile("../../../docs/uspan.schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}
