@@ -30,14 +30,13 @@ func TestGoStatements(t *testing.T) {
 		})
 	}
 	exe := testprog.Build(t, archiveOf(t, "goroutines"), testprog.Options{})
+	stripped := testprog.Build(t, archiveOf(t, "goroutines"), testprog.Options{Flags: []string{"-ldflags=-s", "-buildmode=pie"}})
 	kerneltest.Require(t)
 	for run := range 20 {
 		t.Run(fmt.Sprint(run), func(t *testing.T) { testGoStatements(t, exe, 0, "-rounds=20") })
 	}
 	t.Run("stripped", func(t *testing.T) {
-		exe := testprog.Build(t, archiveOf(t, "goroutines"), testprog.Options{Flags: []string{"-ldflags=-s", "-buildmode=pie"}})
-		kerneltest.Require(t)
-		spans, _, _ := trace(t, instrument.Config{Rules: spawning}, target.Command{Path: exe, Args: []string{"-rounds=20"}})
+		spans, _, _ := trace(t, instrument.Config{Rules: spawning}, target.Command{Path: stripped, Args: []string{"-rounds=20"}})
 		roots, unknown := 0, 0
 		for _, s := range spans {
 			if s.Function.Name == "main.work" && (s.Parent == span.ID{}) {

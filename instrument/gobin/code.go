@@ -24,10 +24,25 @@ func (f *File) Decode(fn *Function, body *Body) error {
 	}
 	if f.Arch == ARM64 {
 		body.decodeARM64(code, fn.Entry)
+		body.Sequence = f.sequence(fn, body.Instructions)
 	} else {
 		body.decodeAMD64(code, fn.Entry)
 	}
 	return nil
+}
+
+// sequence is how many instructions at the beginning of fn are one to the runtime.
+func (f *File) sequence(fn *Function, ins []Instruction) int {
+	const restart1, restart2 = -3, -4 // abi.UnsafePointRestart1 and 2
+	r, err := f.record(fn)
+	if err != nil || r.unsafe == 0 {
+		return 0
+	}
+	runs, err := f.runs(fn, r.unsafe)
+	if err != nil || len(runs) == 0 || runs[0].value != restart1 && runs[0].value != restart2 {
+		return 0
+	}
+	return sort.Search(len(ins), func(i int) bool { return ins[i].Addr >= runs[0].end })
 }
 
 // distrust takes back what cannot be right: where a jump leads into the middle

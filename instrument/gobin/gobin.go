@@ -144,6 +144,10 @@ type Body struct {
 	// 0. Nothing behind it is in Instructions: resynchronising would find
 	// instructions inside others.
 	Undecoded uint64
+	// Sequence is how many instructions at the beginning the runtime takes for
+	// one: a goroutine that it interrupts between two of them goes on at the first
+	// (arm64: they keep something in R27). 0 where it goes on as usual.
+	Sequence int
 }
 
 // A Runtime holds what probes need to know of the Go runtime inside the executable.

@@ -12,6 +12,7 @@ type record struct {
 	args     int32
 	spTable  uint32
 	fileTab  uint32
+	unsafe   uint32 // pc-value table of where a goroutine can be interrupted, or 0
 	inlining uint32 // pc-value table of indexes into the inlining tree, or 0
 	// inlineTree is where that lies, from moduledata.gofunc on, or noFuncdata.
 	inlineTree uint32
@@ -21,6 +22,7 @@ type record struct {
 }
 
 const (
+	unsafePoint  = 0 // abi.PCDATA_UnsafePoint
 	inlTreeIndex = 2 // abi.PCDATA_InlTreeIndex
 	inlTree      = 3 // abi.FUNCDATA_InlTree
 	noFuncdata   = 1<<32 - 1
@@ -52,6 +54,9 @@ func (f *File) record(fn *Function) (record, error) {
 	}
 	if f.table.hasLine() {
 		r.line = int32(word(36))
+	}
+	if word(28) > unsafePoint && uint64(len(p)) == most {
+		r.unsafe = word(int(size) + 4*unsafePoint)
 	}
 	if word(28) > inlTreeIndex && uint64(len(p)) == most {
 		r.inlining = word(int(size) + 4*inlTreeIndex)

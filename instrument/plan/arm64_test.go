@@ -108,6 +108,48 @@ func checkFrame(t *testing.T, f *gobin.File, symbol string, checked, framed bool
 	}
 }
 
+// A function without a frame may begin with instructions that the runtime, where
+// it interrupts a goroutine between them, executes anew from the first on. A probe
+// there would count the call again: it is on the last of them.
+func TestSequenceARM64(t *testing.T) {
+	const source = `
+-- go.mod --
+module example.com/sequence
+
+go 1.18
+-- main.go --
+package main
+
+import "sync/atomic"
+
+var sum int64
+
+//go:noinline
+func add(n int64) { atomic.AddInt64(&sum, n) }
+
+func main() { add(1) }
+`
+	for _, version := range testprog.Versions() {
+		t.Run(version, func(t *testing.T) {
+			f, err := gobin.Open(testprog.Build(t, source, testprog.Options{GOARCH: "arm64", GoVersion: version}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			p, err := Build(f, Rules{Patterns: []string{"main.add"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fn := &p.Functions[0]
+			// ADRP R27; [ADD R27;] MOVBU n(R27), R1
+			site := fn.Entries[0]
+			if w := word(site.Bytes); site.Addr == fn.Entry || w>>5&31 != temporaryR27 || w&31 == temporaryR27 {
+				t.Errorf("the entry is at +%#x: %+v", site.Addr-fn.Entry, site)
+			}
+		})
+	}
+}
+
 // An argument that nothing uses is read in front of morestack, also where its
 // register is the one that morestack gets the return address in.
 func TestRestartARM64(t *testing.T) {

@@ -53,7 +53,7 @@ func (a *architecture) place(fn *gobin.Function, body *gobin.Body, forks map[uin
 		}
 	}
 	p := placement{loops: flow.loops, leads: flow.leads, indirect: flow.indirect}
-	prologue := a.prologue(ins)
+	prologue := a.begin(body)
 	p.framed = prologue.framed
 	if !prologue.checked && ofRuntime(fn) {
 		p.reason = becauseNoCheck
@@ -72,6 +72,17 @@ func (a *architecture) place(fn *gobin.Function, body *gobin.Body, forks map[uin
 	p.restart = a.restartOf(fn, ins, prologue)
 	if p.reason = onStack(fn, p.entries, stack); p.reason == "" {
 		p.reason = onStack(fn, p.exits, stack)
+	}
+	return p
+}
+
+// begin says how a body begins. Without a stack check its first instruction would
+// be hit again where the runtime interrupts what it takes for one with the next:
+// the last of these is not, and none of them writes a register of arguments before.
+func (a *architecture) begin(body *gobin.Body) prologue {
+	p := a.prologue(body.Instructions)
+	if !p.checked && body.Sequence > 1 {
+		p.entry = body.Sequence - 1
 	}
 	return p
 }
@@ -103,6 +114,8 @@ func (a *architecture) entrySite(fn *gobin.Function, ins []gobin.Instruction, pr
 				return Site{}, "a branch leads into its prologue"
 			}
 		}
+	case slices.ContainsFunc(ins[1:pro.entry+1], func(in gobin.Instruction) bool { return flow.target(in.Addr) }):
+		return Site{}, "a branch leads into its first instructions"
 	case flow.target(fn.Entry):
 		return Site{}, "a branch leads to its first byte, which would count its iterations as calls"
 	case flow.table && !pro.framed:

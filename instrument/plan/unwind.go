@@ -107,7 +107,7 @@ func (b *builder) runtimeSite(fn *gobin.Function, role Role) (Site, string) {
 	case body.Undecoded != 0 || len(body.Instructions) == 0:
 		return Site{}, "its code cannot be decoded"
 	}
-	site, reason := b.arch.entryOf(fn, body.Instructions)
+	site, reason := b.arch.entryOf(fn, body)
 	if role == GoexitEnds {
 		site, reason = b.callOf(fn, body.Instructions, "runtime.goexit1")
 	}
@@ -126,12 +126,12 @@ func (b *builder) runtimeSite(fn *gobin.Function, role Role) (Site, string) {
 }
 
 // entryOf is the entry site of a function.
-func (a *architecture) entryOf(fn *gobin.Function, ins []gobin.Instruction) (Site, string) {
-	flow := a.follow(fn, ins)
+func (a *architecture) entryOf(fn *gobin.Function, body *gobin.Body) (Site, string) {
+	flow := a.follow(fn, body.Instructions)
 	if flow.reason != "" {
 		return Site{}, flow.reason
 	}
-	return a.entrySite(fn, ins, a.prologue(ins), flow)
+	return a.entrySite(fn, body.Instructions, a.begin(body), flow)
 }
 
 // callOf is the only call of another function in a body.
