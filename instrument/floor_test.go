@@ -33,7 +33,7 @@ func TestBelowFloor(t *testing.T) {
 		}
 		return
 	}
-	const want = "uspan: uspan does not run on this kernel, which has no cookies for probes (Linux 5.15): Linux 6.1 or later is needed, with BTF\n"
+	const want = "uspan: uspan does not run on this kernel, which has no cookies for probes (Linux 5.15): Linux 6.1 or later is needed, with BTF; 'uspan doctor' tells more\n"
 	target := startBusy(t, exe)
 	for name, test := range map[string]struct {
 		args   []string

@@ -45,13 +45,14 @@ func mainWithExitCode(args []string) int {
 	if status, ok := errors.AsType[statusError](err); ok {
 		return int(status)
 	}
-	report(err.Error())
+	message := err.Error()
+	if _, machine := errors.AsType[*attach.MachineError](err); machine {
+		message += "; 'uspan doctor' tells more"
+	}
+	report(message)
 	_, usage := errors.AsType[usageError](err)
 	if usage {
 		report(fmt.Sprintf("see '%s --help'", command.CommandPath()))
-	}
-	if _, machine := errors.AsType[*attach.MachineError](err); machine {
-		report("'uspan doctor' tells what is missing here")
 	}
 	starts := command.Name() == "run" || command.Name() == "hist" && slices.Contains(args, "--")
 	switch {
