@@ -108,7 +108,12 @@ static __always_inline bool unwind(struct goroutine *goroutine, struct hit *hit,
 	return unwind_for(goroutine, hit, depth, END_UNWOUND);
 }
 
-/* A panic was recovered, or ends the goroutine: the frames deeper than `depth` are gone. */
+/*
+ * A panic was recovered, or ends the goroutine: the frames at `depth` or deeper are
+ * gone. Where that is how deep the stack pointer of the function is that goes on, its
+ * own frame is not there, and those that it called are: on arm64, where a call pushes
+ * nothing, right there.
+ */
 static __always_inline void end_panic(struct hit *hit, __u64 depth, __u8 reason)
 {
 	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
@@ -116,11 +121,11 @@ static __always_inline void end_panic(struct hit *hit, __u64 depth, __u8 reason)
 
 	if (!goroutine || !is_of(goroutine, hit))
 		return;
-	unwind_for(goroutine, hit, depth + 1, reason);
+	unwind_for(goroutine, hit, depth, reason);
 	if (!goroutine->level)
 		forget_goroutine(goroutine, &key);
 	else
-		forget_panics(goroutine, hit->g, hit->tgid, depth + 1);
+		forget_panics(goroutine, hit->g, hit->tgid, depth);
 }
 
 /* What a frame is made from: the stack of a program has no room for one. */
@@ -300,9 +305,9 @@ static __always_inline void spawn(struct hit *hit, struct binary *binary, struct
 	__u8 unknown = 0;
 
 	if (goroutine && is_of(goroutine, hit)) {
-		/* what is called from here is deeper than SP: such frames are gone */
-		if (goroutine->depth > hit->depth)
-			unwind(goroutine, hit, hit->depth + 1);
+		/* what is called from here is at SP or deeper: such frames are gone */
+		if (goroutine->depth >= hit->depth)
+			unwind(goroutine, hit, hit->depth);
 		context = goroutine->context;
 		if (!goroutine->level)
 			forget_goroutine(goroutine, &key);

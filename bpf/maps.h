@@ -118,7 +118,7 @@ struct {
 /* A panic, or Goexit, that is under way. */
 struct panic {
 	__u64 depth;  /* of the call of runtime.gopanic or runtime.Goexit */
-	__u64 passed; /* it has unwound only frames deeper than this */
+	__u64 passed; /* it has unwound only frames at this depth or deeper */
 	__u64 told;   /* when it was told last */
 	struct event event;
 	struct panic_value value;

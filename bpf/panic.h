@@ -10,7 +10,7 @@
  *   caller < F < G < gopanic(1) < function that F deferred < gopanic(2)
  *
  * G was unwound by the first panic, F and its callers by the second: `passed`
- * of the first is how deep F's own stack pointer is.
+ * of the first is how deep F's own stack pointer is: G is there, or deeper.
  */
 #pragma once
 
@@ -140,7 +140,7 @@ static __always_inline void blame(struct goroutine *goroutine, struct frame *fra
 		panic = bpf_map_lookup_elem(&panics, &panic_at);
 		if (!panic)
 			return;
-		if (frame->depth >= panic->depth || frame->depth <= panic->passed)
+		if (frame->depth >= panic->depth || frame->depth < panic->passed)
 			continue;
 		frame->event.reason = panic->event.reason;
 		frame->event.panic = panic->event.panic;
