@@ -198,7 +198,7 @@ func firstMethodARM64(ins []gobin.Instruction, n int) bool {
 			return false
 		}
 		if word := binary.LittleEndian.Uint32(ins[back].Bytes); word&31 == register {
-			return word&0xfffffc00 == 0xf9400c00|word&0x3e0 // LDR S, [R, #24]
+			return word&0xfffffc00 == 0xf9400c00 // LDR S, [R, #24]
 		}
 	}
 	return false
