@@ -227,7 +227,13 @@ func checkFunction(t *testing.T, f *gobin.File, fn *Function) {
 		t.Errorf("%s: the entry is in front of the stack check", fn.Symbol)
 	}
 	old := entry.Kind == gobin.CondJump && entry.Condition == NotBelowOrEqual && (f.GoVersion < "go1.21" || f.Arch == gobin.ARM64)
-	if entry.Addr != fn.Entry && entry.Kind != gobin.PushFrame && !old {
+	sequence := body.Sequence > 1 && entry.Addr == body.Instructions[body.Sequence-1].Addr
+	for i := range max(body.Sequence-1, 0) {
+		if w := word(body.Instructions[i].Bytes); sequence && w&31 != temporaryR27 {
+			t.Errorf("%s: %08x in front of the entry may write an argument", fn.Symbol, w)
+		}
+	}
+	if entry.Addr != fn.Entry && entry.Kind != gobin.PushFrame && !old && !sequence {
 		t.Errorf("%s: the entry is at +%#x and no PUSHQ BP", fn.Symbol, entry.Addr-fn.Entry)
 	}
 	for i := range body.Instructions {
