@@ -141,6 +141,7 @@ const (
 
 	TurnInjected = uint16(uspanTurnKindTURN_INJECTED)
 	TurnSignal   = uint16(uspanTurnKindTURN_SIGNAL)
+	TurnEnd      = uint16(uspanTurnKindTURN_END)
 	TurnSwitch   = uint16(uspanTurnKindTURN_SWITCH)
 
 	// PanicRaw is how many bytes of the value of a panic are read; what a string

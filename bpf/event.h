@@ -246,6 +246,8 @@ enum turn_kind {
 	TURN_SIGNAL = 2,
 	/* it switched to the thread's own stack */
 	TURN_SWITCH = 3,
+	/* what called it is not known */
+	TURN_END = 4,
 };
 
 struct turn {

@@ -448,6 +448,7 @@ const (
 	uspanTurnKindTURN_INJECTED uspanTurnKind = 1
 	uspanTurnKindTURN_SIGNAL   uspanTurnKind = 2
 	uspanTurnKindTURN_SWITCH   uspanTurnKind = 3
+	uspanTurnKindTURN_END      uspanTurnKind = 4
 )
 
 type uspanValuesLayout uint32

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -177,9 +179,12 @@ func TestStacks(t *testing.T) {
 			t.Run(options.String(), func(t *testing.T) {
 				exe := testprog.Build(t, source, options)
 				kerneltest.Require(t)
-				spans, summary, printed := trace(t,
-					instrument.Config{Rules: plan.Rules{Patterns: []string{"main.target"}}, Stacks: true},
-					target.Command{Path: exe})
+				config := instrument.Config{Rules: plan.Rules{Patterns: []string{"main.target"}}, Stacks: true}
+				if runtime.GOARCH == "arm64" && version == "go1.18.10" {
+					refuses(t, config, exe, "its stacks cannot be told")
+					return
+				}
+				spans, summary, printed := trace(t, config, target.Command{Path: exe})
 				var want []struct {
 					Functions []string
 					Lines     []int
@@ -191,7 +196,7 @@ func TestStacks(t *testing.T) {
 				if len(spans) != 1000 || len(want) != 1000 || summary.LostSpans() != 0 {
 					t.Fatalf("%d spans, %d stacks, %+v", len(spans), len(want), summary)
 				}
-				wrong := 0
+				wrong, whole := 0, 0
 				for i, s := range spans {
 					var expected []string
 					for j, f := range want[i].Functions {
@@ -206,7 +211,13 @@ func TestStacks(t *testing.T) {
 					if want[i].Creator != "" {
 						expected = append(expected, "created by "+want[i].Creator)
 					}
-					if diff := cmp.Diff(expected, stackOf(s)); diff != "" {
+					stack := stackOf(s)
+					if runtime.GOARCH == "arm64" { // see turns in gobin
+						if expected, whole = beforeCut(expected, stack, whole); len(stack) == 0 {
+							t.Fatalf("call %d has no stack", i)
+						}
+					}
+					if diff := cmp.Diff(expected, stack); diff != "" {
 						if wrong++; wrong <= 3 {
 							t.Errorf("call %d: (-runtime.Callers +span)\n%s", i, diff)
 						}
@@ -215,9 +226,26 @@ func TestStacks(t *testing.T) {
 				if wrong > 3 {
 					t.Errorf("%d stacks are wrong", wrong)
 				}
+				if runtime.GOARCH == "arm64" && whole < 300 {
+					t.Errorf("%d stacks are whole", whole)
+				}
 			})
 		}
 	}
+}
+
+// beforeCut is what a stack that is cut has to have of the expected one, and counts
+// those that are whole.
+func beforeCut(expected, stack []string, whole int) ([]string, int) {
+	at := slices.Index(stack, "cut")
+	if at < 0 {
+		return expected, whole + 1
+	}
+	cut := append(slices.Clone(expected[:min(at, len(expected))]), "cut")
+	if last := expected[len(expected)-1]; strings.HasPrefix(last, "created by ") {
+		cut = append(cut, last)
+	}
+	return cut, whole
 }
 
 func stackOf(s *span.Span) []string {

@@ -1,6 +1,7 @@
 package instrument_test
 
 import (
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -86,9 +87,12 @@ func TestSignals(t *testing.T) {
 		t.Run(options.String(), func(t *testing.T) {
 			exe := testprog.Build(t, signalled+testprog.C, options)
 			kerneltest.Require(t)
-			spans, summary, _ := trace(t,
-				instrument.Config{Rules: plan.Rules{Patterns: []string{"runtime.sighandler"}, Values: true}, Stacks: true},
-				target.Command{Path: exe})
+			config := instrument.Config{Rules: plan.Rules{Patterns: []string{"runtime.sighandler"}, Values: true}, Stacks: true}
+			if runtime.GOARCH == "arm64" && options.GoVersion == "go1.18.10" {
+				refuses(t, config, exe, "its stacks cannot be told")
+				return
+			}
+			spans, summary, _ := trace(t, config, target.Command{Path: exe})
 			if summary.LostSpans() != 0 || summary.Lost.Unpaired != 0 {
 				t.Errorf("%+v", summary)
 			}
@@ -105,6 +109,9 @@ func TestSignals(t *testing.T) {
 				if len(got) != 1 {
 					t.Errorf("signal %d: %d calls of runtime.sighandler: %v", sig, len(got), got)
 					continue
+				}
+				if runtime.GOARCH == "arm64" { // see turns in gobin
+					want = []string{"cut"}
 				}
 				if diff := cmp.Diff(want, got[0]); diff != "" {
 					t.Errorf("signal %d: %s", sig, diff)
@@ -123,6 +130,9 @@ func interrupted(s *span.Span) []string {
 	var names []string
 	for _, f := range s.Stack.Frames {
 		names = append(names, f.Function)
+	}
+	if s.Stack.Cut {
+		names = append(names, "cut")
 	}
 	names = names[slices.Index(names, "runtime.sigtramp")+1:]
 	if names[0] == "runtime.asyncPreempt" { // the runtime's own signal came first

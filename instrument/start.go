@@ -51,6 +51,9 @@ func (t *Trace) start() error {
 		if err := attach.Fits(i.plan); err != nil {
 			return err
 		}
+		if (t.config.Stacks || t.config.Tally) && !i.plan.Runtime.FramePointers {
+			return fmt.Errorf("%s: its stacks cannot be told: before Go 1.21 not all functions keep a frame pointer on arm64", i.path)
+		}
 		i.plan.ReadDynamics()
 		i.index = n
 		t.plans = append(t.plans, i.plan)

@@ -48,17 +48,17 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// refusesEverything: without uprobe_multi links, thousands of probes are too many.
-func refusesEverything(t *testing.T, exe string) {
+// refuses checks that an executable is not traced, for a reason.
+func refuses(t *testing.T, config instrument.Config, exe, want string) {
 	t.Helper()
-	config := instrument.Config{Rules: plan.Rules{Patterns: []string{"*"}}, Command: &target.Command{Path: exe}}
+	config.Command = &target.Command{Path: exe}
 	config.Say, config.Log = func(string) {}, func(string) {}
 	trace, err := instrument.Start(config)
 	if err == nil {
 		trace.Command().Kill()
 		trace.Close()
 	}
-	if err == nil || !strings.Contains(err.Error(), "trace fewer functions (-f)") {
+	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("Start: %v", err)
 	}
 }
@@ -76,7 +76,8 @@ func TestEverything(t *testing.T) {
 				exe := testprog.Build(t, archive, options)
 				kerneltest.Require(t)
 				if !kerneltest.UprobeMulti() {
-					refusesEverything(t, exe)
+					// thousands of probes are too many
+					refuses(t, instrument.Config{Rules: plan.Rules{Patterns: []string{"*"}}}, exe, "trace fewer functions (-f)")
 					return
 				}
 				spans, summary, printed := trace(t,

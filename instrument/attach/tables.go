@@ -413,6 +413,7 @@ var turnKinds = map[gobin.TurnKind]uint16{
 	gobin.InjectedTurn: bpf.TurnInjected,
 	gobin.SignalTurn:   bpf.TurnSignal,
 	gobin.SwitchTurn:   bpf.TurnSwitch,
+	gobin.EndTurn:      bpf.TurnEnd,
 }
 
 // turns writes turns, and what bounds them all.

@@ -168,6 +168,9 @@ type Runtime struct {
 	// offset of runtime.gobuf.bp, by which they do, or 0 where it is not known.
 	Turns   []Turn
 	SchedBP uint64
+	// FramePointers says that every function with a frame keeps a frame pointer:
+	// before Go 1.21 not so on arm64.
+	FramePointers bool
 }
 
 // A Signature is a function's parameters and results in the order of the

@@ -25,13 +25,12 @@ const (
 	// SwitchTurn: the function has switched to the stack of the thread, and the
 	// goroutine's own is where runtime.g.sched says.
 	SwitchTurn
+	// EndTurn: how it goes on is not known.
+	EndTurn
 )
 
-// turns finds the turns in the code. It knows those of amd64.
+// turns finds the turns in the code. Of those on arm64 it knows where they are.
 func (f *File) turns() []Turn {
-	if f.Arch != AMD64 {
-		return nil
-	}
 	var turns []Turn
 	for i := range f.funcs {
 		fn := &f.funcs[i]
@@ -52,12 +51,15 @@ func (f *File) turns() []Turn {
 			turn.Kind = SwitchTurn
 		case "runtime.sigtramp":
 			delta, ok := f.callDelta(fn)
-			if !ok {
+			if !ok && f.Arch == AMD64 {
 				continue
 			}
 			turn.Kind, turn.Delta = SignalTurn, delta
 		default:
 			continue
+		}
+		if f.Arch == ARM64 {
+			turn.Kind, turn.Delta = EndTurn, 0
 		}
 		turns = append(turns, turn)
 	}
