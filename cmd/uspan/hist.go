@@ -15,7 +15,6 @@ import (
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/hist"
 	"github.com/uspan/uspan/instrument/plan"
-	"github.com/uspan/uspan/instrument/target"
 )
 
 func newHist() *cobra.Command {
@@ -36,24 +35,7 @@ error as their last result (io.EOF apart) or that a panic unwound.
 It goes to standard output; with a command, whose that is, to standard error.
 --json moves the command's standard output there instead.`,
 		Args: func(command *cobra.Command, args []string) error { return checkTargets(f, command, args) },
-		RunE: func(command *cobra.Command, args []string) error {
-			if err := f.readConfig(command.Flags()); err != nil {
-				return err
-			}
-			config, err := h.settings()
-			if err != nil {
-				return err
-			}
-			if command.ArgsLenAtDash() == 0 {
-				config.Command = &target.Command{Path: args[0], Args: args[1:], User: f.user}
-			} else {
-				config.Targets = args
-			}
-			if f.dryRun {
-				return instrument.Plan(os.Stdout, config)
-			}
-			return h.run(config)
-		},
+		RunE: func(command *cobra.Command, args []string) error { return f.count(command, args, h) },
 	}
 	set := command.Flags()
 	f.addFunctions(set)
@@ -65,19 +47,6 @@ It goes to standard output; with a command, whose that is, to standard error.
 	return command
 }
 
-// checkTargets checks what a command is given that takes targets, or starts one.
-func checkTargets(f *flags, command *cobra.Command, args []string) error {
-	switch dash := command.ArgsLenAtDash(); {
-	case len(args) == 0:
-		return usageError{errors.New("name a process id, an executable, or, behind --, a command")}
-	case dash > 0:
-		return usageError{errors.New("processes and executables, or, behind --, a command: not both")}
-	case dash < 0 && f.user != "":
-		return usageError{errors.New("--user is for a command, behind --")}
-	}
-	return nil
-}
-
 // histograms is one run of `uspan hist`.
 type histograms struct {
 	*flags
@@ -87,9 +56,10 @@ type histograms struct {
 	out     *os.File
 	drawing *term.Histograms
 	inPlace bool
+	trace   *instrument.Trace
 	begun   time.Time
-	failure error // of writing
 	end     context.CancelFunc
+	failure error // of writing
 }
 
 // settings are what the flags ask instrument for, without targets.
@@ -115,13 +85,6 @@ func (h *histograms) settings() (instrument.Config, error) {
 
 // run counts to the end and shows what came of it.
 func (h *histograms) run(config instrument.Config) error {
-	ctx, stop := context.WithCancel(context.Background())
-	if config.Command == nil {
-		ctx, stop = untilSignal()
-	}
-	defer stop()
-	ctx, h.end = context.WithCancel(ctx)
-	defer h.end()
 	h.out = os.Stdout
 	switch {
 	case config.Command == nil:
@@ -134,30 +97,18 @@ func (h *histograms) run(config instrument.Config) error {
 	h.drawing = term.NewHistograms(h.out, drawn)
 	// A command writes between the lines.
 	h.inPlace = drawn.Height != nil && config.Command == nil
-	surviveClosedPipes()
-	var trace *instrument.Trace
-	config.Look = func() { h.look(trace) }
-	heap := boundHeap()
-	trace, err := instrument.Start(config)
-	if err != nil {
-		return err
-	}
-	defer trace.Close()
-	heap.settle(trace.MapMemory())
-	h.begun = time.Now()
-	if config.Command != nil {
-		return followCommand(trace, h.say, func(_ context.Context, summary *instrument.Summary) error {
-			return h.conclude(trace, summary)
-		})
-	}
-	summary, err := trace.Run(ctx)
-	stop()
-	return errors.Join(err, h.conclude(trace, summary), trace.Close())
+	config.Look = h.look
+	return h.toEnd(config, h)
+}
+
+// begin notes when the calls are counted from, and how to end that before its time.
+func (h *histograms) begin(trace *instrument.Trace, end context.CancelFunc) {
+	h.trace, h.end, h.begun = trace, end, time.Now()
 }
 
 // look shows the histograms while calls are counted.
-func (h *histograms) look(trace *instrument.Trace) {
-	all, err := trace.Histograms()
+func (h *histograms) look() {
+	all, err := h.trace.Histograms()
 	switch {
 	case err != nil, h.failure != nil:
 	case h.asJSON:
@@ -179,8 +130,8 @@ func (h *histograms) look(trace *instrument.Trace) {
 }
 
 // conclude shows what came of all calls, and says what did not.
-func (h *histograms) conclude(trace *instrument.Trace, summary *instrument.Summary) error {
-	all, err := trace.Histograms()
+func (h *histograms) conclude(summary *instrument.Summary) error {
+	all, err := h.trace.Histograms()
 	if err == nil && h.failure == nil {
 		if h.asJSON {
 			h.failure = hist.WriteJSON(h.out, time.Now(), all)

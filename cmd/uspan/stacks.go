@@ -15,7 +15,6 @@ import (
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/profile"
-	"github.com/uspan/uspan/instrument/target"
 )
 
 func newStacks() *cobra.Command {
@@ -37,24 +36,7 @@ frequent last, as tools for flame graphs read it.
 It goes to standard output; with a command, whose that is, to standard error.
 --json moves the command's standard output there instead.`,
 		Args: func(command *cobra.Command, args []string) error { return checkTargets(f, command, args) },
-		RunE: func(command *cobra.Command, args []string) error {
-			if err := f.readConfig(command.Flags()); err != nil {
-				return err
-			}
-			config, err := s.settings()
-			if err != nil {
-				return err
-			}
-			if command.ArgsLenAtDash() == 0 {
-				config.Command = &target.Command{Path: args[0], Args: args[1:], User: f.user}
-			} else {
-				config.Targets = args
-			}
-			if f.dryRun {
-				return instrument.Plan(os.Stdout, config)
-			}
-			return s.run(config)
-		},
+		RunE: func(command *cobra.Command, args []string) error { return f.count(command, args, s) },
 	}
 	set := command.Flags()
 	f.addFunctions(set)
@@ -74,6 +56,7 @@ type stacks struct {
 
 	out   io.Writer // nil where all goes to files
 	files []stacksFile
+	trace *instrument.Trace
 	begun time.Time
 }
 
@@ -121,11 +104,6 @@ func (s *stacks) open() error {
 
 // run counts to the end and writes what came of it.
 func (s *stacks) run(config instrument.Config) error {
-	ctx, stop := context.WithCancel(context.Background())
-	if config.Command == nil {
-		ctx, stop = untilSignal()
-	}
-	defer stop()
 	if err := s.open(); err != nil {
 		return err
 	}
@@ -141,29 +119,18 @@ func (s *stacks) run(config instrument.Config) error {
 	default:
 		s.out = os.Stdout
 	}
-	surviveClosedPipes()
-	heap := boundHeap()
-	trace, err := instrument.Start(config)
-	if err != nil {
-		return err
-	}
-	defer trace.Close()
-	heap.settle(trace.MapMemory())
-	s.begun = time.Now()
-	if config.Command != nil {
-		return followCommand(trace, s.say, func(_ context.Context, summary *instrument.Summary) error {
-			return s.conclude(trace, summary)
-		})
-	}
-	summary, err := trace.Run(ctx)
-	stop()
-	return errors.Join(err, s.conclude(trace, summary), trace.Close())
+	return s.toEnd(config, s)
+}
+
+// begin notes when the calls are counted from.
+func (s *stacks) begin(trace *instrument.Trace, _ context.CancelFunc) {
+	s.trace, s.begun = trace, time.Now()
 }
 
 // conclude writes the stacks, and says what was not counted.
-func (s *stacks) conclude(trace *instrument.Trace, summary *instrument.Summary) error {
+func (s *stacks) conclude(summary *instrument.Summary) error {
 	took := time.Since(s.begun)
-	counts, err := trace.Tally()
+	counts, err := s.trace.Tally()
 	if err != nil {
 		return err
 	}
