@@ -26,10 +26,19 @@ func (c counts) Export(spans []*span.Span) {
 	}
 }
 
-// TestGoCommand: ten thousand functions of the go command are traced while it
-// builds a program, which comes out as without.
-func TestGoCommand(t *testing.T) {
+// Ten thousand functions are traced while their program works, which does what it
+// does without: the go command, and with TEST_ALL=1, as it takes minutes to build,
+// rclone.
+func TestScale(t *testing.T) {
 	kerneltest.Require(t)
+	t.Run("go", traceGoCommand)
+	if os.Getenv("TEST_ALL") == "1" {
+		t.Run("rclone", traceRclone)
+	}
+}
+
+// traceGoCommand traces the go command while it builds a program.
+func traceGoCommand(t *testing.T) {
 	dir := t.TempDir()
 	goCommand, err := testprog.CopyGo(dir)
 	if err != nil {
@@ -75,12 +84,8 @@ func TestGoCommand(t *testing.T) {
 	}
 }
 
-// TestRclone: as many functions of an executable of 110 MB.
-func TestRclone(t *testing.T) {
-	if os.Getenv("TEST_ALL") != "1" {
-		t.Skip("building rclone takes minutes: only with TEST_ALL=1")
-	}
-	kerneltest.Require(t)
+// traceRclone traces as many functions of an executable of 110 MB.
+func traceRclone(t *testing.T) {
 	rclone, err := testprog.BuildRclone()
 	if err != nil {
 		t.Fatal(err)
