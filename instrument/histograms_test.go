@@ -18,9 +18,9 @@ import (
 	"github.com/uspan/uspan/internal/testprog"
 )
 
-// count runs a command with histograms to its end, and returns those that have
-// something to tell, by function, and what it printed.
-func count(t *testing.T, config instrument.Config, command target.Command) (map[string]hist.Histogram, *instrument.Summary, []byte) {
+// countCalls runs a command whose calls are counted in the kernel to its end, and
+// returns the trace and what the command printed.
+func countCalls(t *testing.T, config instrument.Config, command target.Command) (*instrument.Trace, *instrument.Summary, []byte) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -28,14 +28,14 @@ func count(t *testing.T, config instrument.Config, command target.Command) (map[
 	}
 	defer r.Close()
 	command.Stdout = w
-	config.Command, config.Histograms, config.Rules.Durations = &command, true, true
+	config.Command = &command
 	config.Log = func(message string) { t.Log(message) }
 	config.Say = config.Log
 	running, err := instrument.Start(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer running.Close()
+	t.Cleanup(func() { running.Close() })
 	printed := make(chan []byte)
 	go func() {
 		text, _ := io.ReadAll(r)
@@ -47,6 +47,14 @@ func count(t *testing.T, config instrument.Config, command target.Command) (map[
 	if err != nil {
 		t.Fatal(err)
 	}
+	return running, summary, text
+}
+
+// count returns the histograms that have something to tell, by function.
+func count(t *testing.T, config instrument.Config, command target.Command) (map[string]hist.Histogram, *instrument.Summary, []byte) {
+	t.Helper()
+	config.Histograms, config.Rules.Durations = true, true
+	running, summary, text := countCalls(t, config, command)
 	all, err := running.Histograms()
 	if err != nil {
 		t.Fatal(err)

@@ -1,9 +1,6 @@
 package instrument_test
 
 import (
-	"context"
-	"io"
-	"os"
 	"testing"
 
 	"github.com/uspan/uspan/instrument"
@@ -18,30 +15,12 @@ import (
 func TestTally(t *testing.T) {
 	exe := testprog.Build(t, countingArchive(t), testprog.Options{})
 	kerneltest.Require(t)
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	say := func(message string) { t.Log(message) }
-	running, err := instrument.Start(instrument.Config{
-		Command: &target.Command{Path: exe, Args: []string{"-goroutines=100"}, Stdout: w},
-		Rules:   plan.Rules{Patterns: counted}, Tally: true, Say: say, Log: say,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer running.Close()
-	printed := make(chan []byte)
-	go func() {
-		text, _ := io.ReadAll(r)
-		printed <- text
-	}()
-	summary, err := running.Run(context.Background())
-	w.Close()
-	truth := truthIn(t, <-printed)
-	if err != nil || summary.Spans != 0 || summary.Lost.StacksFull != 0 {
-		t.Fatalf("%v, %+v", err, summary)
+	running, summary, printed := countCalls(t,
+		instrument.Config{Rules: plan.Rules{Patterns: counted}, Tally: true},
+		target.Command{Path: exe, Args: []string{"-goroutines=100"}})
+	truth := truthIn(t, printed)
+	if summary.Spans != 0 || summary.Lost.StacksFull != 0 {
+		t.Fatalf("%+v", summary)
 	}
 	counts, err := running.Tally()
 	if err != nil {

@@ -155,8 +155,8 @@ func stripInto(t *testing.T, exe string) string {
 		{"strip", "-o", path, exe},
 		{"objcopy", "--add-gnu-debuglink=" + path + ".debug", path},
 	} {
-		if _, err := exec.LookPath(args[0]); err != nil && os.Getenv("REQUIRE_BPF") != "1" {
-			t.Skipf("no %s here", args[0])
+		if _, err := exec.LookPath(args[0]); err != nil {
+			kerneltest.Missing(t, "needs %s", args[0])
 		}
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/uspan/uspan/internal/kerneltest"
 	"github.com/uspan/uspan/internal/testprog"
 )
 
@@ -17,8 +18,8 @@ func TestDebugFile(t *testing.T) {
 	dir := t.TempDir()
 	tool := func(args ...string) {
 		t.Helper()
-		if _, err := exec.LookPath(args[0]); err != nil && os.Getenv("REQUIRE_BPF") != "1" {
-			t.Skipf("no %s here", args[0])
+		if _, err := exec.LookPath(args[0]); err != nil {
+			kerneltest.Missing(t, "needs %s", args[0])
 		}
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v: %s", args, err, out)

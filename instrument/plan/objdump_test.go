@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/uspan/uspan/instrument/gobin"
+	"github.com/uspan/uspan/internal/kerneltest"
 )
 
 // disassembly is what objdump, which has a decoder of its own, makes of the code
@@ -26,10 +27,7 @@ var gap = bytes.Repeat([]byte{0x90}, 32)
 func disassemble(t *testing.T, f *gobin.File, functions []*Function) disassembly {
 	t.Helper()
 	if _, err := exec.LookPath("objdump"); err != nil {
-		if os.Getenv("REQUIRE_BPF") == "1" {
-			t.Fatal("needs objdump (binutils)")
-		}
-		t.Skip("needs objdump (binutils)")
+		kerneltest.Missing(t, "needs objdump (binutils)")
 	}
 	type piece struct{ at, size, addr uint64 }
 	var pieces []piece

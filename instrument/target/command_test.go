@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/uspan/uspan/internal/kerneltest"
 )
 
 func TestStartStopsBeforeTheFirstInstruction(t *testing.T) {
@@ -453,7 +455,7 @@ func elfWithLoader(loader string) string {
 }
 
 func TestStartAsUser(t *testing.T) {
-	needRoot(t)
+	kerneltest.RequireRoot(t)
 	nobody, err := user.Lookup("nobody")
 	if err != nil {
 		t.Fatal(err)
@@ -502,7 +504,7 @@ func TestStartAsUser(t *testing.T) {
 
 // TestStartUnprivileged runs as a user who may not do what is asked for.
 func TestStartUnprivileged(t *testing.T) {
-	needRoot(t)
+	kerneltest.RequireRoot(t)
 	// The executable of the test lies where only root can reach it.
 	self := filepath.Join(t.TempDir(), "target.test")
 	copyFile(t, "/proc/self/exe", self, 0o755)

@@ -43,19 +43,6 @@ func as(role string) []string {
 	return append(env, roleVariable+"="+role)
 }
 
-// needRoot skips a test that needs root, or fails it where the machine is meant
-// to have everything.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("REQUIRE_BPF") == "1" {
-		t.Fatal("this test needs root")
-	}
-	t.Skip("this test needs root")
-}
-
 // programSource is a program that says so when it runs, and ends with its input.
 const programSource = `package main
 

@@ -24,10 +24,7 @@ func requireNamespaces(t *testing.T) {
 	kerneltest.Require(t)
 	for _, name := range []string{"unshare", "nsenter", "mount"} {
 		if _, err := exec.LookPath(name); err != nil {
-			if os.Getenv("REQUIRE_BPF") == "1" {
-				t.Fatalf("needs %s", name)
-			}
-			t.Skipf("needs %s", name)
+			kerneltest.Missing(t, "needs %s", name)
 		}
 	}
 }
