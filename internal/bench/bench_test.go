@@ -94,12 +94,7 @@ func TestCreations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := gobin.Open(executable)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	planned, err := plan.Build(file, plan.Rules{Patterns: []string{begin}})
+	planned, err := (&target{path: executable, function: begin}).plan()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/uspan/uspan/bpf"
-	"github.com/uspan/uspan/instrument/gobin"
 	"github.com/uspan/uspan/instrument/plan"
 )
 
@@ -63,12 +62,7 @@ func (e elsewhere) Close() (tally, error) {
 
 // attachGoFloor puts a program that does nothing on the `go` statement.
 func attachGoFloor(t *target) (tracer, error) {
-	file, err := gobin.Open(t.path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	planned, err := plan.Build(file, plan.Rules{Patterns: []string{t.function}})
+	planned, err := t.plan()
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/uspan/uspan/bpf"
-	"github.com/uspan/uspan/instrument/gobin"
 	"github.com/uspan/uspan/instrument/plan"
 )
 
@@ -15,12 +14,7 @@ type floorProbes struct {
 }
 
 func attachFloor(t *target) (tracer, error) {
-	file, err := gobin.Open(t.path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	planned, err := plan.Build(file, plan.Rules{Patterns: []string{t.function}})
+	planned, err := t.plan()
 	if err != nil {
 		return nil, err
 	}

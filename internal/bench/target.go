@@ -9,6 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/uspan/uspan/instrument/gobin"
+	"github.com/uspan/uspan/instrument/plan"
 )
 
 // work is what most variants trace in the target.
@@ -31,6 +34,16 @@ type target struct {
 	cmd      *exec.Cmd
 	request  io.WriteCloser
 	answers  *bufio.Reader
+}
+
+// plan is where uspan puts its probes for the function, without values.
+func (t *target) plan() (*plan.Plan, error) {
+	file, err := gobin.Open(t.path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return plan.Build(file, plan.Rules{Patterns: []string{t.function}})
 }
 
 // startTarget runs a copy of the executable, at path, for one function. Its first round is over:
