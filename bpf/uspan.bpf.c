@@ -15,6 +15,7 @@
 #include "ring.h"
 #include "secret.h"
 #include "values.h"
+#include "capture.h"
 #include "hist.h"
 #include "panic.h"
 #include "child.h"

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * When values are read, and where they are kept: arguments at the entry of a call,
+ * or before it where the stack has to grow first; results at its exit.
+ */
+#pragma once
+
+/*
+ * Reads what a function's steps say, of its ARGS or RESULTS, behind `used`
+ * bytes; how many are in use then.
+ */
+static __always_inline __u32 read_values(struct hit *hit, struct registers *r,
+					 struct values *values, __u32 used, int results)
+{
+	__u32 index = COOKIE_FUNCTION(hit->cookie);
+	struct function *function = bpf_map_lookup_elem(&functions, &index);
+	struct reading reading = {.values = values, .cookie = hit->cookie};
+	struct root *root;
+	struct chunk *chunk;
+
+	chunk = new_chunk(values, used);
+	if (!function || !chunk)
+		return used;
+	root = &function->roots[results];
+	if (root->size > chunk_bytes)
+		return used;
+	chunk->size = chunk->good = root->size;
+	copy_arguments((__u64 *)(chunk + 1), r, root->registers);
+	reading.used = used + sizeof(*chunk) + root->size;
+	if (!root->count)
+		return reading.used;
+	values->levels[0] = (struct level){
+		.address = hit->return_address + root->stack,
+		.position = used + sizeof(*chunk),
+		.first = root->first,
+		.count = root->count,
+		.left = 1,
+		.chunk = used,
+	};
+	bpf_loop(STEPS_MAX, next_step, &reading, 0);
+	return reading.used;
+}
+
+/* Reads the arguments of a call into a new entry; their size in bytes, or negative. */
+static __always_inline long read_args(struct hit *hit, struct frame_key *key, struct registers *r)
+{
+	__u32 zero = 0;
+	struct values *entry = bpf_map_lookup_elem(&empty_values, &zero);
+
+	if (!entry || bpf_map_update_elem(&values, key, entry, BPF_ANY))
+		return -1;
+	entry = bpf_map_lookup_elem(&values, key);
+	if (!entry)
+		return -1;
+	return hit->cookie & COOKIE_ARGS ? read_values(hit, r, entry, 0, ARGS) : 0;
+}
+
+/* Whether arguments were kept for this very call. */
+static __always_inline bool kept_for(struct values *kept, struct hit *hit)
+{
+	return kept && kept->event.goid == hit->goid && kept->event.tgid == hit->process &&
+	       kept->event.start == hit->depth &&
+	       kept->event.function == COOKIE_FUNCTION(hit->cookie);
+}
+
+/*
+ * The stack has to grow, or the goroutine to yield, before a call can begin:
+ * the function starts again afterwards, but the compiler brings only those
+ * argument registers through that it uses. So they are read here. It may
+ * happen again before the entry: the first time was the right one.
+ */
+static __always_inline void keep_args(struct hit *hit, struct registers *r)
+{
+	struct frame_key key = {.g = hit->g, .tgid = hit->tgid, .level = LEVEL_KEPT};
+	struct values *kept = bpf_map_lookup_elem(&values, &key);
+	long size;
+
+	if (kept_for(kept, hit))
+		return;
+	size = read_args(hit, &key, r);
+	kept = bpf_map_lookup_elem(&values, &key);
+	if (size < 0 || !kept) {
+		count(&counted.values_full);
+		return;
+	}
+	kept->event.goid = hit->goid;
+	kept->event.tgid = hit->process;
+	kept->event.start = hit->depth;
+	kept->event.function = COOKIE_FUNCTION(hit->cookie);
+	kept->event.args = size;
+}
+
+/* The arguments of a call: those that were kept for it, else read now. */
+static __always_inline long enter_args(struct hit *hit, struct frame_key *key, struct registers *r)
+{
+	struct frame_key kept_key = {.g = hit->g, .tgid = hit->tgid, .level = LEVEL_KEPT};
+	struct values *kept;
+	long size;
+
+	if (hit->cookie & COOKIE_KEPT) {
+		kept = bpf_map_lookup_elem(&values, &kept_key);
+		if (kept_for(kept, hit)) {
+			size = kept->event.args;
+			if (bpf_map_update_elem(&values, key, kept, BPF_ANY))
+				size = -1;
+			bpf_map_delete_elem(&values, &kept_key);
+			return size;
+		}
+	}
+	return read_args(hit, key, r); /* at one place: the verifier looks at each */
+}
+
+/* Reads the results at an exit, behind the arguments; their size in bytes. */
+static __always_inline __u32 read_results(struct hit *hit, struct values *entry, __u32 used,
+					  struct registers *r)
+{
+	return read_values(hit, r, entry, used, RESULTS) - used;
+}
