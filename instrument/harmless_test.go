@@ -257,7 +257,8 @@ func TestAttachDetach(t *testing.T) {
 	for i := range times {
 		c := config(t, &spans, b.pid())
 		c.For = time.Duration(1+rand.IntN(3000)) * time.Microsecond // 0 would be for ever
-		if i%4 != 0 { // with values the kernel takes longer to load
+		// With values the kernel takes longer to load the programs.
+		if i%4 != 0 {
 			c.Rules.Values = false
 		}
 		trace, err := instrument.Start(c)
