@@ -47,8 +47,7 @@ func (f *flags) add(set *pflag.FlagSet) {
 	set.StringArrayVarP(&f.outputs, "output", "o", nil,
 		"where spans go, `KIND[=WHERE]`: otlp[=URL] (over HTTP to a path or port 4318, else gRPC), tree, json[=FILE]; repeatable "+
 			"(default: otlp where OTEL_EXPORTER_OTLP_ENDPOINT is set, else tree)")
-	set.StringArrayVar(&f.roots, "root", nil,
-		"calls of traced functions that match `PATTERN` begin traces, linked to their callers; repeatable")
+	f.addRoots(set, "calls of traced functions that match `PATTERN` begin traces, linked to their callers; repeatable")
 	set.IntVar(&f.traceSpans, "max-trace-spans", 10_000, "a trace with about `N` spans is followed by new, linked ones; 0: no bound")
 	addCapture(set, &f.capture, "capture arguments and results, `auto|none|EXPRESSIONS`: auto (default) or none, and repeatable "+
 		"'PATTERN: NAME=EXPR, …' for what is captured of functions instead, such as 'main.checkout: user=req.User.ID, n=len(items)'")
@@ -77,6 +76,11 @@ func (f *flags) addBounds(set *pflag.FlagSet) {
 		"(default: %d, or fewer where uspan's cgroup has less memory)", instrument.DefaultOpenCalls))
 	set.BoolVarP(&f.verbose, "verbose", "v", false, "say more")
 	set.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but errors")
+}
+
+// addRoots adds --root.
+func (f *flags) addRoots(set *pflag.FlagSet, usage string) {
+	set.StringArrayVar(&f.roots, "root", nil, usage)
 }
 
 // addCapture adds --capture, which list has for expressions alone.

@@ -17,7 +17,7 @@ func newList() *cobra.Command {
 	asJSON := false
 	command := &cobra.Command{
 		Use:   "list [flags] PID|EXECUTABLE [PATTERN...]",
-		Short: "Show functions: signatures, what probes cost, and what cannot be traced or captured, and why",
+		Short: "Show functions: signatures, what probes cost, which calls begin traces, and what cannot be traced or captured, and why",
 		Example: `  uspan list ./app                   # the functions of its own packages
   uspan list ./app 'main.*'          # patterns as -f of run has them
   uspan list --json ./app '*' | jq -r 'select(.refused) | .name + ": " + .refused'`,
@@ -50,6 +50,7 @@ func newList() *cobra.Command {
 	set := command.Flags()
 	set.SortFlags = false
 	set.BoolVar(&asJSON, "json", false, "write JSON, an object a line for each function")
+	f.addRoots(set, "show calls of functions that match `PATTERN` as roots; repeatable")
 	addCapture(set, &f.capture, "check `EXPRESSIONS`, 'PATTERN: NAME=EXPR, …', and show what they capture; repeatable")
 	f.addReading(set)
 	return command

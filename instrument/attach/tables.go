@@ -114,7 +114,7 @@ func (t *tables) roots(function *bpf.Function, f *plan.Function) {
 	for _, call := range f.Work.Calls {
 		t.rootCalls = append(t.rootCalls, bpf.RootCall{
 			Function: uint32(len(t.functions)),
-			Distance: int32(call - f.Entries[0].Addr),
+			Distance: int32(call.Return - f.Entries[0].Addr),
 		})
 	}
 }

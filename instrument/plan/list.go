@@ -36,9 +36,13 @@ type Listing struct {
 	// span, and Sites how many are known, those and direct ones.
 	Inlined int `json:"inlined,omitempty"`
 	Sites   int `json:"call_sites,omitempty"`
-	// Roots is which calls that the function makes begin traces, and why; empty
-	// where none does.
-	Roots string `json:"roots,omitempty"`
+	// Root says that each call of the function begins a trace, since a rule says so.
+	Root bool `json:"root,omitempty"`
+	// Roots are the calls that the function makes which begin traces, whatever they
+	// call: those of a loop that waits for work.
+	Roots []Root `json:"roots,omitempty"`
+	// AllRoots says that all its calls do, for it is no unit of work: main.main.
+	AllRoots bool `json:"all_roots,omitempty"`
 }
 
 // A Value is what is said of a parameter or a result.
@@ -66,7 +70,7 @@ func (p *Plan) List(yield func(Listing) bool) {
 		l := Listing{
 			Name: f.Name, Symbol: f.Symbol, File: f.File, Line: f.Line, Unvalued: f.Unvalued,
 			Args: valuesOf(f.Args.Captures), Results: valuesOf(f.Results.Captures), Entries: len(f.Entries), Exits: len(f.Exits),
-			Roots: f.roots(), Inlined: f.Inlining.Inlined, Sites: f.Inlining.Sites,
+			Root: f.Root, Roots: f.workRoots(p.File), AllRoots: !f.Adopts, Inlined: f.Inlining.Inlined, Sites: f.Inlining.Sites,
 		}
 		l.EntryCost, _ = cost(f.Entries)
 		l.ExitCost, l.SingleStepped = cost(f.Exits)
@@ -204,9 +208,13 @@ func (l *Listing) Notes() []string {
 	if l.Unvalued != "" {
 		notes = append(notes, "no values: "+l.Unvalued)
 	}
-	if l.Roots != "" {
-		notes = append(notes, l.Roots)
+	if l.Root {
+		notes = append(notes, "each call of it begins a trace (--root)")
 	}
+	if l.AllRoots {
+		notes = append(notes, "all that it calls begins traces: it is no unit of work")
+	}
+	notes = append(notes, rootNotes(l.Roots)...)
 	for _, v := range l.Captured {
 		notes = append(notes, strings.TrimRight(fmt.Sprintf("%s = %s  %s", v.Name, v.Expression, v.Type), " "))
 		for _, m := range v.Missing {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/uspan/uspan/instrument/gobin"
 )
 
 // Pages counts the text pages, of a size in bytes, that carry a probe. Each becomes
@@ -60,7 +62,7 @@ func (p *Plan) WriteTo(w io.Writer) (int64, error) {
 	p.printHeader(&b)
 	for i := range p.Functions {
 		b.WriteByte('\n')
-		p.Functions[i].print(&b, architectureOf(p.File))
+		p.Functions[i].print(&b, p.File)
 	}
 	p.printGoSites(&b)
 	p.printUnwinding(&b)
@@ -115,22 +117,6 @@ func (p *Plan) None() string {
 	return "none"
 }
 
-// roots says which calls of the function begin traces, and why; empty where none does.
-func (f *Function) roots() string {
-	if f.Work == nil {
-		return ""
-	}
-	var calls []string
-	for _, call := range f.Work.Calls {
-		calls = append(calls, fmt.Sprintf("+%#x", call-f.Entry))
-	}
-	where := "where it is what a goroutine is for"
-	if f.Work.Accepts {
-		where = "where it has no parent"
-	}
-	return fmt.Sprintf("calls that return to %s begin traces: the loop %s (%s)", strings.Join(calls, ", "), f.Work.Why, where)
-}
-
 // printGoSites prints the `go` statements that are followed.
 func (p *Plan) printGoSites(b *strings.Builder) {
 	if p.Rootless != "" {
@@ -166,7 +152,8 @@ func (p *Plan) printUnwinding(b *strings.Builder) {
 	}
 }
 
-func (f *Function) print(b *strings.Builder, arch *architecture) {
+func (f *Function) print(b *strings.Builder, file *gobin.File) {
+	arch := architectureOf(file)
 	b.WriteString(f.Name)
 	if f.File != "" {
 		fmt.Fprintf(b, "  %s:%d", f.File, f.Line)
@@ -181,8 +168,8 @@ func (f *Function) print(b *strings.Builder, arch *architecture) {
 	if f.Root {
 		b.WriteString("  root   each call begins a trace (--root)\n")
 	}
-	if f.Work != nil {
-		fmt.Fprintf(b, "  roots  %s\n", f.roots())
+	for _, r := range f.workRoots(file) {
+		fmt.Fprintf(b, "  roots  +%#-6x %s: %s\n", r.Return, r.what(), r.Why)
 	}
 	if f.Unvalued != "" {
 		fmt.Fprintf(b, "  values none: %s\n", f.Unvalued)

@@ -2,6 +2,9 @@ package plan
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/uspan/uspan/instrument/gobin"
 )
@@ -61,4 +64,91 @@ func (b *builder) unmatched(p *pattern, of string) error {
 		e.Near = nearest(p.body, traced)
 	}
 	return e
+}
+
+// A Root is a call in the code of a function that begins a trace.
+type Root struct {
+	// Calls is what is called; empty where only the running program knows, and of a
+	// go statement.
+	Calls string `json:"calls,omitempty"`
+	// Go says that it is a go statement: what the goroutine calls begins traces.
+	Go bool `json:"go,omitempty"`
+	// Line is that of the call, in the file of the function; 0 where it is not known.
+	Line int `json:"line,omitempty"`
+	// Return is where the call returns to, in bytes from the function's entry on.
+	Return uint64 `json:"return"`
+	// Why is what makes it one, and of which calls of the function it is true.
+	Why string `json:"why"`
+}
+
+// workRoots are the calls of the function that wait for work.
+func (f *Function) workRoots(file *gobin.File) []Root {
+	if f.Work == nil {
+		return nil
+	}
+	where := "where it is what a goroutine is for"
+	if f.Work.Accepts {
+		where = "where it has no parent"
+	}
+	roots := make([]Root, len(f.Work.Calls))
+	for i := range f.Work.Calls {
+		call := &f.Work.Calls[i]
+		roots[i] = Root{
+			Go: call.Go, Line: ownLine(file, call.Addr), Return: call.Return - f.Entry,
+			Why: fmt.Sprintf("the loop %s%s (%s)", call.WaitsFor, inLine(ownLine(file, call.WaitsAt)), where),
+		}
+		if frames := file.Frames(call.Target); !call.Go && len(frames) > 0 {
+			roots[i].Calls = frames[len(frames)-1].Function
+		}
+	}
+	return roots
+}
+
+// ownLine is the line of a function's own code that an address belongs to, whatever
+// was inlined there; 0 where it is not known.
+func ownLine(file *gobin.File, addr uint64) int {
+	frames := file.Frames(addr)
+	if len(frames) == 0 {
+		return 0
+	}
+	return frames[len(frames)-1].Line
+}
+
+func inLine(line int) string {
+	if line == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" in line %d", line)
+}
+
+// what is the call: `main.job in line 42`.
+func (r *Root) what() string {
+	what := r.Calls
+	switch {
+	case r.Go:
+		what = "the go statement"
+	case what == "":
+		what = "a call of a value or an interface"
+	}
+	return what + inLine(r.Line)
+}
+
+// rootNotes say which calls begin traces, and why: one for all that have the same
+// reason.
+func rootNotes(roots []Root) (notes []string) {
+	for len(roots) > 0 {
+		same := roots[:1]
+		for len(same) < len(roots) && roots[len(same)].Why == same[0].Why {
+			same = roots[:len(same)+1]
+		}
+		roots = roots[len(same):]
+		var calls []string
+		for i := range same {
+			if what := same[i].what(); !slices.Contains(calls, what) {
+				calls = append(calls, what)
+			}
+		}
+		notes = append(notes, fmt.Sprintf("begin traces: %s; %s", strings.Join(calls, ", "), same[0].Why))
+	}
+	return notes
 }

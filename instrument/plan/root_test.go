@@ -1,12 +1,17 @@
 package plan
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/uspan/uspan/instrument/gobin"
 	"github.com/uspan/uspan/internal/testprog"
@@ -43,28 +48,75 @@ func TestRootPatterns(t *testing.T) {
 	}
 }
 
-// The same loops wait for work on every architecture.
-func TestWorkOnEachArchitecture(t *testing.T) {
+// openWork builds and opens testdata/work of the package above.
+func openWork(t *testing.T, options testprog.Options) *gobin.File {
+	t.Helper()
 	main, err := os.ReadFile("../testdata/work/main.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	source := "-- go.mod --\nmodule example.com/work\n\ngo 1.18\n-- main.go --\n" + string(main)
-	whys := func(architecture, version string) map[string]string {
-		f, err := gobin.Open(testprog.Build(t, source, testprog.Options{GOARCH: architecture, GoVersion: version}))
-		if err != nil {
+	f, err := gobin.Open(testprog.Build(t, source, options))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// What is listed says which calls are made roots, and why: those that are when the
+// program is traced.
+func TestListedRoots(t *testing.T) {
+	f := openWork(t, testprog.Options{GoVersion: goldenVersion, GOARCH: "amd64", Flags: []string{"-trimpath"}})
+	rules := Rules{Patterns: []string{"main.*"}, Roots: []string{"main.merge"}}
+	traced, err := Build(f, rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules.Look = true
+	listed, err := Build(f, rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	work := func(p *Plan) map[string]*Work {
+		found := make(map[string]*Work)
+		for i := range p.Functions {
+			found[p.Functions[i].Name] = p.Functions[i].Work
+		}
+		return found
+	}
+	if diff := cmp.Diff(work(traced), work(listed)); diff != "" {
+		t.Errorf("loops that wait for work (-traced +listed):\n%s", diff)
+	}
+	var text, objects bytes.Buffer
+	encoder := json.NewEncoder(&objects)
+	for l := range listed.List {
+		if !l.Root && !l.AllRoots && len(l.Roots) == 0 {
+			continue
+		}
+		l.Args, l.Results = nil, nil
+		fmt.Fprintln(&text, l.Name)
+		for _, note := range l.Notes() {
+			fmt.Fprintln(&text, "   ", note)
+		}
+		if err := encoder.Encode(l); err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
-		p, err := Build(f, Rules{Patterns: []string{"main.*"}})
+	}
+	golden(t, "roots.txt", text.String()+"\n"+objects.String())
+}
+
+// The same loops wait for work on every architecture.
+func TestWorkOnEachArchitecture(t *testing.T) {
+	whys := func(architecture, version string) map[string]string {
+		p, err := Build(openWork(t, testprog.Options{GOARCH: architecture, GoVersion: version}), Rules{Patterns: []string{"main.*"}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		found := make(map[string]string)
 		for i := range p.Functions {
 			if fn := &p.Functions[i]; fn.Work != nil {
-				why, _, _ := strings.Cut(fn.Work.Why, " at ")
-				found[fn.Name] = why
+				found[fn.Name] = fn.Work.Calls[0].WaitsFor
 			}
 		}
 		return found

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/uspan/uspan/instrument/gobin"
@@ -14,8 +13,8 @@ import (
 // place calls; and, where the work is connections to accept, in any call without
 // a parent.
 type Work struct {
-	// Calls are where the calls of the loop return to, as link time addresses.
-	Calls []uint64
+	// Calls are those of the loop.
+	Calls []WorkCall
 	// CallsAt is how much deeper than the function's own return address those of
 	// its calls lie, in bytes.
 	CallsAt uint32
@@ -24,8 +23,21 @@ type Work struct {
 	Depths []uint32
 	// Accepts says that connections are accepted.
 	Accepts bool
-	// Why is what the loop waits for, and where.
-	Why string
+}
+
+// A WorkCall is a call in a loop that waits for work, or a go statement there. Its
+// addresses are those of link time.
+type WorkCall struct {
+	// Addr is the instruction that calls, and Return where the call returns to.
+	Addr, Return uint64
+	// Target is the entry of what is called: 0 where only the running program knows.
+	Target uint64
+	// Go says that the call begins a goroutine.
+	Go bool
+	// WaitsFor is what the loop does to get work, such as `receives from a channel`,
+	// and WaitsAt where.
+	WaitsFor string
+	WaitsAt  uint64
 }
 
 // waits are the functions of the runtime that wait for a channel, and those that
@@ -48,6 +60,9 @@ func (b *builder) work() {
 	calls := make(map[uint64]bool)
 	for i := range b.functions {
 		fn := &b.functions[i]
+		if fn.End == 0 {
+			continue // inlined everywhere: it has no entry
+		}
 		if why := waits[fn.Symbol]; why != "" {
 			w.waits[fn.Entry], calls[fn.Entry] = why, true
 		}
@@ -86,26 +101,29 @@ func (w *workFinder) find(fn *gobin.Function) *Work {
 	ins := body.Instructions
 	loops := loopsOf(fn, ins)
 	found := &Work{}
-	why := make(map[int]string) // by loop
+	waiting := make(map[int]WorkCall) // by loop: what all its calls have in common
+	waits := func(loop int, what string, at uint64) {
+		waiting[loop] = WorkCall{WaitsFor: what, WaitsAt: at}
+		found.Accepts = found.Accepts || what == accepts
+	}
 	for n := range ins {
-		if loop := loops[n]; loop >= 0 && why[loop] == "" {
+		if loop := loops[n]; loop >= 0 && waiting[loop].WaitsFor == "" {
 			if what := w.waits[ins[n].Target]; what != "" && ins[n].Kind == gobin.Call {
-				why[loop] = fmt.Sprintf("%s at +%#x", what, ins[n].Addr-fn.Entry)
-				found.Accepts = found.Accepts || what == accepts
+				waits(loop, what, ins[n].Addr)
 			}
 		}
 	}
 	for n := range ins {
-		if loop := loops[n]; loop >= 0 && why[loop] == "" && ins[n].Kind == gobin.Call && w.newproc[ins[n].Target] {
+		if loop := loops[n]; loop >= 0 && waiting[loop].WaitsFor == "" && ins[n].Kind == gobin.Call && w.newproc[ins[n].Target] {
 			if at := w.acceptsIn(ins, loops, loop); at != 0 {
-				why[loop] = fmt.Sprintf("%s at +%#x", accepts, at-fn.Entry)
-				found.Accepts = true
+				waits(loop, accepts, at)
 			}
 		}
 	}
 	for n := range ins {
 		in := &ins[n]
-		if loops[n] < 0 || why[loops[n]] == "" || in.Kind != gobin.Call && in.Kind != gobin.CallIndirect ||
+		call := waiting[loops[n]]
+		if call.WaitsFor == "" || in.Kind != gobin.Call && in.Kind != gobin.CallIndirect ||
 			w.runtime[in.Target] && !w.newproc[in.Target] || w.waits[in.Target] != "" {
 			continue
 		}
@@ -114,10 +132,11 @@ func (w *workFinder) find(fn *gobin.Function) *Work {
 			return nil
 		}
 		found.CallsAt = w.arch.calleeDepth(delta)
-		found.Calls = append(found.Calls, in.Addr+uint64(len(in.Bytes)))
-		if found.Why == "" {
-			found.Why = why[loops[n]]
+		call.Addr, call.Return, call.Go = in.Addr, in.Addr+uint64(len(in.Bytes)), w.newproc[in.Target]
+		if in.Kind == gobin.Call {
+			call.Target = in.Target
 		}
+		found.Calls = append(found.Calls, call)
 	}
 	if len(found.Calls) == 0 {
 		return nil
