@@ -259,6 +259,13 @@ func (b *batcher) account(o outcome) (messages []string) {
 	return messages
 }
 
+// why is why the output cannot be reached, empty while it can.
+func (b *batcher) why() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.away
+}
+
 // shutdown sends what is queued, until ctx ends, and counts the rest as lost.
 // A second call returns what the first one did.
 func (b *batcher) shutdown(ctx context.Context) error {

@@ -139,11 +139,17 @@ func TestAway(t *testing.T) {
 			}
 		}
 		s.check(t, 0)
+		if why := s.why(); why != "nobody there" {
+			t.Errorf("away is %q", why)
+		}
 
 		s.become(accept)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		s.check(t, uint64(small.maxQueue))
+		if why := s.why(); why != "" {
+			t.Errorf("away is %q when it is back", why)
+		}
 		if err := s.shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}

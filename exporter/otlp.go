@@ -125,7 +125,11 @@ func (o *OTLP) Shutdown(ctx context.Context) error {
 }
 
 // Stats are the counts up to now.
-func (o *OTLP) Stats() Stats { return o.tally.Stats() }
+func (o *OTLP) Stats() Stats {
+	stats := o.tally.Stats()
+	stats.Away = o.batcher.why()
+	return stats
+}
 
 // send makes one request of as many of the spans as it has room for.
 func (o *OTLP) send(ctx context.Context, batch []*span.Span) outcome {

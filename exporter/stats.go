@@ -37,6 +37,9 @@ type Stats struct {
 	// Lost has an entry for each cause that occurred, in the order in which
 	// they did.
 	Lost []Loss
+	// Away is why the endpoint cannot be reached at the moment, empty where it can
+	// be, or nothing has been sent yet.
+	Away string
 }
 
 // A Loss is a number of spans lost for one cause.
@@ -96,5 +99,5 @@ func (t *Tally) Lose(cause Cause, n int, reason string) (first bool) {
 func (t *Tally) Stats() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return Stats{t.stats.Exported, slices.Clone(t.stats.Lost)}
+	return Stats{Exported: t.stats.Exported, Lost: slices.Clone(t.stats.Lost)}
 }

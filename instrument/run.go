@@ -29,7 +29,9 @@ type Trace struct {
 	assembler  *span.Assembler
 	processes  map[int]*traced
 	ended      chan *traced
+	asked      chan chan<- Status
 	closed     chan struct{}
+	functions  int // that are traced
 	batch      []*span.Span
 	finishing  []finishing
 	summary    Summary
@@ -74,6 +76,7 @@ func (t *Trace) Run(ctx context.Context) (*Summary, error) {
 			return &t.summary, err
 		}
 		t.notice()
+		t.answer()
 		if t.config.Every > 0 && time.Since(t.looked) >= t.config.Every {
 			t.looked = time.Now()
 			t.config.Look()

@@ -22,6 +22,7 @@ func Start(config Config) (*Trace, error) {
 		config:     config,
 		processes:  make(map[int]*traced),
 		ended:      make(chan *traced, 16),
+		asked:      make(chan chan<- Status),
 		closed:     make(chan struct{}),
 		spans:      make(map[*span.Function]uint64),
 		homeless:   make(map[uint32]uint64),
@@ -97,7 +98,9 @@ func (t *Trace) start() error {
 		if err != nil {
 			return err
 		}
-		t.config.Say(t.ready(i, len(i.plan.Functions)-len(skipped)))
+		functions := len(i.plan.Functions) - len(skipped)
+		t.functions += functions
+		t.config.Say(t.ready(i, functions))
 		t.sayLeft(i.index, skipped)
 		i.plan.Skipped = nil // told; it can be longer than the plan
 	}

@@ -99,7 +99,7 @@ no code change, no rebuild, no restart.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetHelpTemplate(helpTemplate)
-	root.AddCommand(newRun(), newAttach(), newStacks(), newList(), newHist(), newDoctor())
+	root.AddCommand(newRun(), newAttach(), newStacks(), newList(), newHist(), newStatus(), newDoctor())
 	return root
 }
 

@@ -158,6 +158,24 @@ func (o *outputs) failed() bool {
 	})
 }
 
+// lost is how many spans the outputs have lost.
+func (o *outputs) lost() (n uint64) {
+	for _, opened := range o.all {
+		n += opened.Stats().LostSpans()
+	}
+	return n
+}
+
+// away are the outputs that cannot be reached at the moment, with the reasons.
+func (o *outputs) away() (all []string) {
+	for i, opened := range o.all {
+		if why := opened.Stats().Away; why != "" {
+			all = append(all, fmt.Sprintf("%s is away: %s", o.names[i], why))
+		}
+	}
+	return all
+}
+
 // conclude says in the last line what became of everything. That something was
 // lost is said with -q, too.
 func (o *outputs) conclude(f *flags, summary *instrument.Summary) {

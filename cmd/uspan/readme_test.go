@@ -20,7 +20,7 @@ func readme(t *testing.T) string {
 
 // The commands and flags of the README's examples exist.
 func TestReadmeCommands(t *testing.T) {
-	examples := regexp.MustCompile(`(?m)^ *(?:sudo .*)?uspan ((?:run|attach|list|hist|stacks|doctor) .*)$`).FindAllStringSubmatch(readme(t), -1)
+	examples := regexp.MustCompile(`(?m)^ *(?:sudo .*)?uspan ((?:run|attach|list|hist|stacks|status|doctor) .*)$`).FindAllStringSubmatch(readme(t), -1)
 	if len(examples) < 10 {
 		t.Errorf("only %d examples found", len(examples))
 	}
