@@ -2,6 +2,7 @@ package gobin
 
 import (
 	"encoding/binary"
+	"iter"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -9,8 +10,7 @@ import (
 
 // Inlinings counts the calls that were compiled into their callers, by the raw name
 // of the function that was called: each copy that has left code in the executable is
-// one. It reads the
-// inlining tree of every function, on all processors.
+// one. It reads the inlining tree of every function, on all processors.
 func (f *File) Inlinings() map[string]int {
 	var next atomic.Int64
 	var workers sync.WaitGroup
@@ -26,7 +26,9 @@ func (f *File) Inlinings() map[string]int {
 					break
 				}
 				for i := from; i < min(from+batch, len(f.funcs)); i++ {
-					f.countInlined(&f.funcs[i], counts)
+					for name := range f.inlinedInto(&f.funcs[i]) {
+						counts[name]++
+					}
 				}
 			}
 			mu.Lock()
@@ -46,28 +48,69 @@ func (f *File) Inlinings() map[string]int {
 	return named
 }
 
-// countInlined counts what is inlined into a function. What is damaged counts for
-// nothing.
-func (f *File) countInlined(fn *Function, counts map[uint32]int) {
-	r, err := f.record(fn)
-	if err != nil {
-		return
+// Copies are the calls of a function that were compiled into their callers: how many
+// there are, and the functions whose code they are in, ascending by entry.
+type Copies struct {
+	Calls int
+	In    []*Function
+}
+
+// Copies finds those of the functions that are asked for by raw name.
+func (f *File) Copies(asked func(symbol string) bool) map[string]*Copies {
+	all := make(map[string]*Copies)
+	names := make(map[uint32]string) // by offset; empty for those that are not asked for
+	for i := range f.funcs {
+		fn := &f.funcs[i]
+		for offset := range f.inlinedInto(fn) {
+			name, known := names[offset]
+			if !known {
+				if text, err := f.nameAt(offset); err == nil && asked(text) {
+					name = text
+				}
+				names[offset] = name
+			}
+			if name == "" {
+				continue
+			}
+			c := all[name]
+			if c == nil {
+				c = &Copies{}
+				all[name] = c
+			}
+			if c.Calls++; len(c.In) == 0 || c.In[len(c.In)-1] != fn {
+				c.In = append(c.In, fn)
+			}
+		}
 	}
-	tree, err := f.inlineTree(fn, &r)
-	if err != nil {
-		return
-	}
-	last := int32(-1)
-	for _, run := range tree.runs {
-		last = max(last, run.value)
-	}
-	size, name := f.inlinedCallSize()
-	p, err := f.view(tree.addr, uint64(last+1)*size)
-	if err != nil {
-		return
-	}
-	for ; len(p) > 0; p = p[size:] {
-		counts[binary.LittleEndian.Uint32(p[name:])]++
+	return all
+}
+
+// inlinedInto yields the offset of the name of each call that is inlined into a
+// function. Of what is damaged there is none.
+func (f *File) inlinedInto(fn *Function) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		r, err := f.record(fn)
+		if err != nil {
+			return
+		}
+		tree, err := f.inlineTree(fn, &r)
+		if err != nil {
+			return
+		}
+		last := int32(-1)
+		for _, run := range tree.runs {
+			last = max(last, run.value)
+		}
+		size, name := f.inlinedCallSize()
+		p, err := f.view(tree.addr, uint64(last+1)*size)
+		if err != nil {
+			return
+		}
+		for ; len(p) > 0; p = p[size:] {
+			if !yield(binary.LittleEndian.Uint32(p[name:])) {
+				return
+			}
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package gobin
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/uspan/uspan/internal/testprog"
@@ -32,6 +33,14 @@ func main() { sink = first(1) + second(2) + first(3) }
 				counts := f.Inlinings()
 				if counts["main.tiny"] != 3 || counts["main.small"] != 2 || counts["main.first"] != 0 {
 					t.Errorf("tiny %d, small %d, first %d", counts["main.tiny"], counts["main.small"], counts["main.first"])
+				}
+				copies := f.Copies(func(symbol string) bool { return symbol == "main.tiny" })
+				tiny, in := copies["main.tiny"], []string(nil)
+				for _, fn := range tiny.In {
+					in = append(in, fn.Name)
+				}
+				if len(copies) != 1 || tiny.Calls != 3 || !slices.Equal(in, []string{"main.first", "main.second"}) {
+					t.Errorf("%d copies of tiny in %q, and of %d others", tiny.Calls, in, len(copies)-1)
 				}
 				first, second := find(t, f, "main.first").Entry, find(t, f, "main.second").Entry
 				calls := map[uint64]int{first: 0, second: 0}

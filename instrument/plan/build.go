@@ -40,7 +40,7 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 		inlinings = f.Inlinings()
 		functions = withInlined(functions, inlinings)
 	}
-	sel, err := choose(functions, f.Info, rules.Patterns)
+	sel, err := choose(f, functions, rules.Patterns)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	if err := b.check(); err != nil && !rules.Look {
 		return nil, err
 	}
-	b.plan.Unmatched = rules.unmatched(functions)
+	b.plan.Unmatched = rules.unmatched(f, functions)
 	if err := b.finish(); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/uspan/uspan/instrument/gobin"
 )
@@ -24,6 +25,46 @@ func withInlined(functions []gobin.Function, inlinings map[string]int) []gobin.F
 		}
 	}
 	return all
+}
+
+// onlyInlined is what is said of a pattern that matches no function which has code of
+// its own, but some that were inlined; nil where it matches none of these.
+func onlyInlined(p *pattern, f *gobin.File) *PatternError {
+	copies := f.Copies(func(symbol string) bool {
+		fn := gobin.InlinedFunction(symbol)
+		return p.match(&fn)
+	})
+	if len(copies) == 0 {
+		return nil
+	}
+	e := &PatternError{Pattern: p.text, Problem: "matches only functions that are inlined everywhere, so that no call of them is left:"}
+	if !p.away {
+		e.Problem += " trace what they are inlined into, or keep them with //go:noinline"
+	}
+	const show = 10
+	for n, symbol := range slices.Sorted(maps.Keys(copies)) {
+		if n == show {
+			e.Reasons = append(e.Reasons, fmt.Sprintf("and %d more", len(copies)-show))
+			break
+		}
+		c := copies[symbol]
+		e.Reasons = append(e.Reasons, fmt.Sprintf("%s: at %s, in %s", gobin.InlinedFunction(symbol).Name, count(c.Calls, "call site"), some(c.In)))
+	}
+	return e
+}
+
+// some are the names of functions, of which there may be many.
+func some(functions []*gobin.Function) string {
+	const most = 4
+	var names []string
+	for _, fn := range functions[:min(len(functions), most)] {
+		names = append(names, fn.Name)
+	}
+	text := strings.Join(names, ", ")
+	if more := len(functions) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // An Inlining says how often a function was compiled into its callers, out of the

@@ -70,12 +70,12 @@ func (r Rules) Check() error {
 }
 
 // unmatched are the patterns of Functions that match no function.
-func (r *Rules) unmatched(functions []gobin.Function) []*PatternError {
+func (r *Rules) unmatched(f *gobin.File, functions []gobin.Function) []*PatternError {
 	var none []*PatternError
 	for i := range r.Functions {
 		p, err := r.Functions[i].pattern()
 		if err == nil && !slices.ContainsFunc(functions, func(fn gobin.Function) bool { return p.match(&fn) }) {
-			e := noMatch(&p, functions)
+			e := noMatch(&p, f, functions)
 			e.Place = r.Functions[i].Match.at(0)
 			none = append(none, e)
 		}

@@ -56,6 +56,9 @@ func (b *builder) unmatched(p *pattern, of string) error {
 	}
 	if len(e.Reasons) > 0 {
 		e.Problem += ":"
+	} else if inlined := onlyInlined(p, b.file); inlined != nil {
+		inlined.Problem = of + " " + inlined.Problem
+		return inlined
 	} else if p.re == nil {
 		traced := make([]gobin.Function, 0, len(b.plan.Functions))
 		for i := range b.plan.Functions {

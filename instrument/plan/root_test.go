@@ -36,6 +36,7 @@ func TestRootPatterns(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"main.main":         "main.main: choose it with -f, too",
 		"example.com/sop.*": "of roots matches no function that is traced",
+		"errors.New":        "of roots matches only functions that are inlined everywhere",
 		"!*.Add":            "only functions to trace can be taken away",
 	} {
 		_, err := Build(f, Rules{Patterns: []string{"example.com/shop/cart.*"}, Roots: []string{pattern}})

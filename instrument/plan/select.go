@@ -39,7 +39,7 @@ type chooser struct {
 // span for it would double the call that it makes, or be no call at all. Method
 // and ABI wrappers are chosen here, and left out later where they lead to a
 // function that is traced itself.
-func choose(functions []gobin.Function, info *buildinfo.BuildInfo, patterns []string) (*selection, error) {
+func choose(f *gobin.File, functions []gobin.Function, patterns []string) (*selection, error) {
 	s := &selection{omitted: make(map[string]int), byDefault: true}
 	var away []pattern
 	for _, text := range patterns {
@@ -54,7 +54,7 @@ func choose(functions []gobin.Function, info *buildinfo.BuildInfo, patterns []st
 		s.byDefault = false
 		s.patterns = append(s.patterns, chooser{pattern: p})
 	}
-	own := newModule(info)
+	own := newModule(f.Info)
 	matched := make([]bool, len(patterns)) // first the choosers, then away
 	for i := range functions {
 		fn := &functions[i]
@@ -105,12 +105,15 @@ func choose(functions []gobin.Function, info *buildinfo.BuildInfo, patterns []st
 	case j < 0:
 		return s, nil
 	case j < len(s.patterns):
-		return nil, noMatch(&s.patterns[j].pattern, functions)
+		return nil, noMatch(&s.patterns[j].pattern, f, functions)
 	}
-	return nil, noMatch(&away[j-len(s.patterns)], functions)
+	return nil, noMatch(&away[j-len(s.patterns)], f, functions)
 }
 
-func noMatch(p *pattern, functions []gobin.Function) *PatternError {
+func noMatch(p *pattern, f *gobin.File, functions []gobin.Function) *PatternError {
+	if e := onlyInlined(p, f); e != nil {
+		return e
+	}
 	e := &PatternError{Pattern: p.text, Problem: "matches no function (those that are inlined everywhere or never called are not in the executable)"}
 	if p.re == nil {
 		e.Near = nearest(p.body, functions)
