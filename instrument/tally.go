@@ -20,7 +20,7 @@ func (t *Trace) Tally() ([]profile.Count, error) {
 			if function < len(i.plan.Functions) {
 				f := &i.plan.Functions[function]
 				called := &span.Function{FullName: f.Name, File: f.File, Line: f.Line}
-				counts = append(counts, profile.Count{Stack: span.NewStack(i.binary, called, raw), Calls: raw.Calls})
+				counts = append(counts, profile.Count{Stack: span.NewStack(i.binary, called, raw), Calls: raw.Calls, Executable: i.path})
 				break
 			}
 			function -= len(i.plan.Functions)

@@ -17,37 +17,44 @@ import (
 )
 
 // A Count is a stack, whose first frame is the function that was called, and the
-// number of calls that had it.
+// number of calls that had it, in an executable.
 type Count struct {
-	Stack *span.Stack
-	Calls uint64
+	Stack      *span.Stack
+	Calls      uint64
+	Executable string
 }
 
 // Merge adds up what is the same stack, and puts the most frequent last.
 func Merge(counts []Count) []Count {
-	all := make(map[string]int)
+	all := make(map[[2]string]int)
 	var merged []Count
 	for _, c := range counts {
-		at, known := all[c.Stack.Text]
+		at, known := all[[2]string{c.Executable, c.Stack.Text}]
 		if !known {
-			all[c.Stack.Text] = len(merged)
+			all[[2]string{c.Executable, c.Stack.Text}] = len(merged)
 			merged = append(merged, c)
 			continue
 		}
 		merged[at].Calls += c.Calls
 	}
 	slices.SortFunc(merged, func(a, b Count) int {
-		return cmp.Or(cmp.Compare(a.Calls, b.Calls), strings.Compare(a.Stack.Text, b.Stack.Text))
+		return cmp.Or(cmp.Compare(a.Calls, b.Calls), strings.Compare(a.Stack.Text, b.Stack.Text), strings.Compare(a.Executable, b.Executable))
 	})
 	return merged
 }
 
-// WriteFolded writes a line a stack: its functions from the outermost to the one
-// that was called, between semicolons, a space, and the number of calls. It is what
-// flame graph tools read. Stacks that differ in lines alone are one.
-func WriteFolded(w io.Writer, counts []Count) error {
-	var lines []string
-	calls := make(map[string]uint64)
+// A Fold is a stack without lines, and the number of calls that had it.
+type Fold struct {
+	// Functions are from the outermost to the one that was called.
+	Functions []string
+	Calls     uint64
+}
+
+// Folded are the stacks, the most frequent last. Those that differ in lines alone are
+// one.
+func Folded(counts []Count) []Fold {
+	var folds []Fold
+	known := make(map[string]int)
 	for _, c := range counts {
 		var names []string
 		if c.Stack.Cut {
@@ -57,16 +64,23 @@ func WriteFolded(w io.Writer, counts []Count) error {
 			names = append(names, strings.ReplaceAll(f.Function, ";", ":"))
 		}
 		line := strings.Join(names, ";")
-		if _, known := calls[line]; !known {
-			lines = append(lines, line)
+		if _, ok := known[line]; !ok {
+			known[line] = len(folds)
+			folds = append(folds, Fold{Functions: names})
 		}
-		calls[line] += c.Calls
+		folds[known[line]].Calls += c.Calls
 	}
-	slices.SortFunc(lines, func(a, b string) int {
-		return cmp.Or(cmp.Compare(calls[a], calls[b]), strings.Compare(a, b))
+	slices.SortFunc(folds, func(a, b Fold) int {
+		return cmp.Or(cmp.Compare(a.Calls, b.Calls), slices.Compare(a.Functions, b.Functions))
 	})
-	for _, line := range lines {
-		if _, err := fmt.Fprintf(w, "%s %d\n", line, calls[line]); err != nil {
+	return folds
+}
+
+// WriteFolded writes a line a stack: its functions between semicolons, a space, and
+// the number of calls. It is what flame graph tools read.
+func WriteFolded(w io.Writer, counts []Count) error {
+	for _, f := range Folded(counts) {
+		if _, err := fmt.Fprintf(w, "%s %d\n", strings.Join(f.Functions, ";"), f.Calls); err != nil {
 			return err
 		}
 	}
@@ -112,27 +126,43 @@ func WritePprof(w io.Writer, counts []Count, begin time.Time, d time.Duration) e
 		PeriodType:        calls,
 		Period:            1,
 	}
+	// What pprof calls the profile. Names and lines are there: it need not read the file.
+	mappings := make(map[string]*profile.Mapping)
+	mapping := func(executable string) *profile.Mapping {
+		m, known := mappings[executable]
+		if !known {
+			m = &profile.Mapping{ID: uint64(len(p.Mapping) + 1), File: executable, HasFunctions: true, HasFilenames: true, HasLineNumbers: true, HasInlineFrames: true}
+			mappings[executable] = m
+			p.Mapping = append(p.Mapping, m)
+		}
+		return m
+	}
 	functions := make(map[[2]string]*profile.Function)
-	locations := make(map[span.Frame]*profile.Location)
-	location := func(f span.Frame) *profile.Location {
-		if l, known := locations[f]; known {
+	type place struct {
+		executable string
+		frame      span.Frame
+	}
+	locations := make(map[place]*profile.Location)
+	location := func(at place) *profile.Location {
+		if l, known := locations[at]; known {
 			return l
 		}
+		f := at.frame
 		fn, known := functions[[2]string{f.Function, f.File}]
 		if !known {
 			fn = &profile.Function{ID: uint64(len(p.Function) + 1), Name: f.Function, SystemName: f.Function, Filename: f.File}
 			functions[[2]string{f.Function, f.File}] = fn
 			p.Function = append(p.Function, fn)
 		}
-		l := &profile.Location{ID: uint64(len(p.Location) + 1), Line: []profile.Line{{Function: fn, Line: int64(f.Line)}}}
-		locations[f] = l
+		l := &profile.Location{ID: uint64(len(p.Location) + 1), Mapping: mapping(at.executable), Line: []profile.Line{{Function: fn, Line: int64(f.Line)}}}
+		locations[at] = l
 		p.Location = append(p.Location, l)
 		return l
 	}
 	for _, c := range counts {
 		sample := &profile.Sample{Value: []int64{int64(c.Calls)}}
 		for _, f := range c.Stack.Frames {
-			sample.Location = append(sample.Location, location(f))
+			sample.Location = append(sample.Location, location(place{c.Executable, f}))
 		}
 		p.Sample = append(p.Sample, sample)
 	}

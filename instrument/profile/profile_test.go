@@ -27,12 +27,22 @@ func stack(cut bool, line int, functions ...string) *span.Stack {
 
 func counts() []Count {
 	return Merge([]Count{
-		{stack(false, 1, "main.load", "main.main"), 3},
-		{stack(false, 1, "main.load", "main.(*T[...]).f", "main.main"), 2},
-		{stack(false, 1, "main.load", "main.main"), 40},
-		{stack(false, 2, "main.load", "main.main"), 5},
-		{stack(true, 1, "main.save", "main.dig"), 1},
+		{stack(false, 1, "main.load", "main.main"), 3, "./app"},
+		{stack(false, 1, "main.load", "main.(*T[...]).f", "main.main"), 2, "./app"},
+		{stack(false, 1, "main.load", "main.main"), 40, "./app"},
+		{stack(false, 2, "main.load", "main.main"), 5, "./app"},
+		{stack(true, 1, "main.save", "main.dig"), 1, "./app"},
 	})
+}
+
+// What is the same stack in two executables is two.
+func TestMerge(t *testing.T) {
+	s := stack(false, 1, "main.load", "main.main")
+	got := Merge([]Count{{s, 3, "./app"}, {s, 2, "./other"}, {s, 1, "./app"}})
+	want := []Count{{s, 2, "./other"}, {s, 4, "./app"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestFolded(t *testing.T) {
@@ -80,6 +90,7 @@ func TestPprof(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, want := range []string{
+		`(?m)^File: app$`,
 		`(?m)^Type: calls$`,
 		`(?m)^Duration: 3s, Total samples = 51 *$`,
 		`(?m)^ +50 98\.04% 98\.04% +50 98\.04%  main\.load$`,
