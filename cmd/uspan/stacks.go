@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/uspan/uspan/exporter/term"
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/profile"
@@ -54,7 +54,7 @@ type stacks struct {
 	outputs []string
 	asJSON  bool
 
-	out   io.Writer // nil where all goes to files
+	out   *os.File // nil where all goes to files
 	files []stacksFile
 	trace *instrument.Trace
 	begun time.Time
@@ -74,9 +74,15 @@ func (s *stacks) settings() (instrument.Config, error) {
 	}
 	config.Rules = plan.Rules{Patterns: s.functions, DebugFile: s.debugFile}
 	config.Tally = true
+	if s.file != nil {
+		s.file.Rules(&config.Rules)
+	}
 	if err := config.Rules.Check(); err != nil {
 		return config, usageError{err}
 	}
+	// What is said of functions is checked as for the other commands, but no values
+	// are read.
+	config.Rules.Expressions = nil
 	for _, name := range s.outputs {
 		kind, where, _ := strings.Cut(name, "=")
 		if kind != "pprof" && kind != "folded" {
@@ -140,7 +146,7 @@ func (s *stacks) conclude(summary *instrument.Summary) error {
 	case s.asJSON:
 		failure = profile.WriteJSON(s.out, counts)
 	default:
-		failure = profile.WriteFolded(s.out, counts)
+		failure = term.WriteFolded(s.out, term.Detect(s.out), counts)
 	}
 	if errors.Is(failure, unix.EPIPE) {
 		failure = nil // whoever read it has enough
