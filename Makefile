@@ -68,9 +68,18 @@ format: tools ## Format Go and C
 	gofmt -w $(shell git ls-files '*.go')
 	clang-format-19 -i $(C_FILES)
 
-picture: build ## Draw the README's picture anew
-	cd bin && $(SUDO) go run ../internal/picture 'sudo uspan run -- ./fibonacci -n 3' \
-		./uspan run -- ./fibonacci -n 3 >tree.svg && mv tree.svg ../docs/
+LIST = list ./fibonacci 'main.*' 'os.(*File).w*' runtime.gogo
+HIST = hist -f main.fibonacciRecursive -f main.fibonacciLoop -- ./fibonacci -n 60 >/dev/null
+STACKS = stacks -f 'main.fib*' -- ./fibonacci -n 60 >/dev/null
+PICTURE = $(SUDO) go run ../internal/picture
+
+picture: build browser ## Draw the README's pictures anew, for two minutes
+	cd bin && $(PICTURE) -lines 18-23 -with ✗ 'sudo uspan run -- ./fibonacci -n 3' ./uspan run -- ./fibonacci -n 3 >tree.svg
+	cd bin && $(PICTURE) "uspan $(LIST)" sh -c "./uspan $(LIST)" >list.svg
+	cd bin && $(PICTURE) "sudo uspan $(HIST)" sh -c "./uspan $(HIST)" >hist.svg
+	cd bin && $(PICTURE) "sudo uspan $(STACKS)" sh -c "./uspan $(STACKS)" >stacks.svg
+	cd bin && $(SUDO) ./uspan $(subst -f,-o pprof=calls.pprof -f,$(STACKS)) && $(PICTURE) -flame calls.pprof >flame.png
+	mv bin/*.svg bin/flame.png docs/
 
 image: ## Build the image of uspan; PLATFORM=linux/arm64 for another architecture
 	docker build --target uspan -t uspan $(if $(PLATFORM),--platform $(PLATFORM)) \
@@ -84,7 +93,7 @@ clean: ## Remove what was built
 	rm -rf bin
 
 # What Debian has; of Go, 1.21 and later fetch the release that go.mod asks for.
-.PHONY: go tools machines
+.PHONY: go tools machines browser
 go:
 	@command -v go >/dev/null || $(SUDO) apt-get install -y --no-install-recommends golang-go ca-certificates
 
@@ -98,3 +107,6 @@ machines: go
 		command -v gcc; } >/dev/null || $(SUDO) apt-get install -y --no-install-recommends \
 		qemu-system-x86 qemu-system-arm gcc gcc-aarch64-linux-gnu libc6-dev libc6-dev-arm64-cross
 	go build -o bin/guest ./internal/guest
+
+browser:
+	@command -v chromium >/dev/null || $(SUDO) apt-get install -y --no-install-recommends chromium

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"html"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -23,6 +24,7 @@ svg { color: #1f2328; font: 13.3px ui-monospace, SFMono-Regular, Menlo, Consolas
 rect { fill: #f6f8fa; stroke: #d1d9e0 }
 text { fill: currentColor }
 path { fill: none; stroke: currentColor; stroke-width: 1.5 }
+.bar { fill: currentColor; stroke: none }
 .bold { font-weight: bold }
 .faint { color: #6a737d }
 .c31 { color: #c5221f } .c32 { color: #1a7f37 } .c33 { color: #8a5a00 } .c35 { color: #8250df } .c36 { color: #0a6a85 }
@@ -52,26 +54,46 @@ func draw(lines []line, columns int) string {
 	return svg.String()
 }
 
-// drawPiece draws the tree as lines, which join whatever the font, and all else
-// as text. x and y are the upper left corner.
+// drawPiece draws the tree as lines and bars as areas, which join whatever the font,
+// and all else as text. x and y are the upper left corner.
 func drawPiece(svg *strings.Builder, piece piece, x, y int) {
 	text := []rune(piece.text)
-	var strokes strings.Builder
+	var strokes, bars strings.Builder
 	for i, c := range text {
-		if stroke := stroke(c, x+i*charWidth, y); stroke != "" {
+		stroke, bar := stroke(c, x+i*charWidth, y), bar(c, x+i*charWidth, y)
+		if stroke+bar != "" {
 			strokes.WriteString(stroke)
+			bars.WriteString(bar)
 			text[i] = ' '
 		}
 	}
 	if strokes.Len() > 0 {
-		fmt.Fprintf(svg, "<path%s d=\"%s\"/>\n", piece.class(), strokes.String())
+		fmt.Fprintf(svg, "<path%s d=\"%s\"/>\n", class(piece.classes()), strokes.String())
 	}
-	left := strings.TrimLeft(string(text), " ")
-	x += (len(text) - utf8.RuneCountInString(left)) * charWidth
-	if left = strings.TrimRight(left, " "); left != "" {
+	if bars.Len() > 0 {
+		fmt.Fprintf(svg, "<path%s d=\"%s\"/>\n", class(append(piece.classes(), "bar")), bars.String())
+	}
+	// SVG makes one space of several.
+	for _, at := range words.FindAllStringIndex(string(text), -1) {
+		before, word := string(text)[:at[0]], string(text)[at[0]:at[1]]
 		fmt.Fprintf(svg, "<text%s x=\"%d\" y=\"%d\" textLength=\"%d\">%s</text>\n",
-			piece.class(), x, y+14, utf8.RuneCountInString(left)*charWidth, html.EscapeString(left))
+			class(piece.classes()), x+utf8.RuneCountInString(before)*charWidth, y+14,
+			utf8.RuneCountInString(word)*charWidth, html.EscapeString(word))
 	}
+}
+
+// words are with single spaces between them.
+var words = regexp.MustCompile(`[^ ]+( [^ ]+)*`)
+
+// bar is the path of a character of a bar, whose width is in eighths, or empty for
+// others. A little is left free between lines.
+func bar(c rune, x, y int) string {
+	const free = 2
+	if c < '█' || c > '▏' { // in the order of Unicode: █▉▊▋▌▍▎▏
+		return ""
+	}
+	width := int('▏'-c+1) * charWidth / 8
+	return fmt.Sprintf("M%d %dh%dv%dh-%dz", x, y+free, width, lineHeight-2*free, width)
 }
 
 // stroke is the path of a character of the tree, or empty for others.
@@ -90,8 +112,8 @@ func stroke(c rune, x, y int) string {
 	return ""
 }
 
-// class is the attribute that selects the style, or empty for plain text.
-func (s style) class() string {
+// classes select the style: none for plain text.
+func (s style) classes() []string {
 	var classes []string
 	if s.bold {
 		classes = append(classes, "bold")
@@ -102,6 +124,11 @@ func (s style) class() string {
 	if s.color != 0 {
 		classes = append(classes, fmt.Sprintf("c%d", s.color))
 	}
+	return classes
+}
+
+// class is the attribute with classes, or empty.
+func class(classes []string) string {
 	if len(classes) == 0 {
 		return ""
 	}

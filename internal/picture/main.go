@@ -1,12 +1,15 @@
-// Command picture draws what a command writes to a terminal, with its colours,
-// as an SVG on standard output: the picture of the README.
+// Command picture makes the pictures of the README, on standard output: what a
+// command writes to a terminal, with its colours, as an SVG, and the flame graph of
+// a profile, as pprof's own page shows it, as a PNG.
 //
-//	picture PROMPT COMMAND [ARGUMENT...]
+//	picture [-lines LEAST-MOST] [-with TEXT] PROMPT COMMAND [ARGUMENT...]
+//	picture -flame PROFILE
 package main
 
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,42 +19,60 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The size of the terminal in characters, and of what fits into a picture.
+// The size of the terminal in characters, and how often a command is run for a picture.
 const (
-	columns    = 112
+	columns    = 114
 	rows       = 24
-	leastRows  = 18
 	mostTrials = 200
 )
 
+// A wish is what output is worth a picture.
+type wish struct {
+	least, most int // lines
+	with        string
+}
+
 func main() {
-	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: picture PROMPT COMMAND [ARGUMENT...]")
+	var w wish
+	lines := flag.String("lines", "1-60", "draw the first output of `LEAST-MOST` lines")
+	flag.StringVar(&w.with, "with", "", "draw the first output with a `TEXT` in it")
+	flame := flag.Bool("flame", false, "draw the flame graph of a profile")
+	flag.Parse()
+	_, err := fmt.Sscanf(*lines, "%d-%d", &w.least, &w.most)
+	switch args := flag.Args(); {
+	case err != nil:
+		err = fmt.Errorf("-lines %s: %w", *lines, err)
+	case *flame && len(args) == 1:
+		err = drawFlameGraph(os.Stdout, args[0])
+	case !*flame && len(args) >= 2:
+		err = run(args[0], args[1:], w)
+	default:
+		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2:]); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "picture:", err)
 		os.Exit(1)
 	}
 }
 
-// run draws the first output that is worth a picture: the command's arguments
-// are random, and with them its calls.
-func run(prompt string, command []string) error {
+// run draws the first output that is worth a picture: the arguments of the program
+// that is traced are random, and with them its calls.
+func run(prompt string, command []string, w wish) error {
 	for range mostTrials {
 		output, err := record(command)
 		if err != nil {
 			return err
 		}
-		lines := parse(output)
-		if len(lines) < leastRows || len(lines) > rows-1 || !strings.Contains(output, "✗") {
+		lines := wrap(parse(output), columns)
+		if len(lines) < w.least || len(lines) > w.most || !strings.Contains(output, w.with) {
 			continue
 		}
 		lines = append([]line{{{text: "$ ", style: style{faint: true}}, {text: prompt, style: style{bold: true}}}}, lines...)
 		_, err = os.Stdout.WriteString(draw(lines, columns))
 		return err
 	}
-	return fmt.Errorf("%d times no output of %d to %d lines with an error in it", mostTrials, leastRows, rows-1)
+	return fmt.Errorf("%d times no output of %d to %d lines with %q in it", mostTrials, w.least, w.most, w.with)
 }
 
 // record runs a command in a terminal of its own and returns what it wrote there.

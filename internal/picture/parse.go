@@ -25,12 +25,18 @@ type line []piece
 // sgr is an escape sequence that selects a graphic rendition (ECMA-48, 8.3.117).
 var sgr = regexp.MustCompile("\x1b\\[([0-9;]*)m")
 
+// erased is behind what was taken off a line again: the progress of what takes a second.
+const erased = "\r\x1b[K"
+
 // parse splits what a command wrote to a terminal into lines of pieces.
 func parse(output string) []line {
 	var lines []line
 	var now style
 	for text := range strings.Lines(strings.ReplaceAll(output, "\r\n", "\n")) {
 		text = strings.TrimSuffix(text, "\n")
+		if at := strings.LastIndex(text, erased); at >= 0 {
+			text = text[at+len(erased):]
+		}
 		var l line
 		add := func(text string) {
 			if text != "" {
@@ -47,6 +53,27 @@ func parse(output string) []line {
 		lines = append(lines, l)
 	}
 	return lines
+}
+
+// wrap breaks lines where a terminal that is so wide does.
+func wrap(lines []line, columns int) []line {
+	var wrapped []line
+	for _, whole := range lines {
+		var l line
+		left := columns
+		for _, p := range whole {
+			for text := []rune(p.text); len(text) > 0; {
+				if left == 0 {
+					wrapped, l, left = append(wrapped, l), nil, columns
+				}
+				n := min(left, len(text))
+				l = append(l, piece{string(text[:n]), p.style})
+				text, left = text[n:], left-n
+			}
+		}
+		wrapped = append(wrapped, l)
+	}
+	return wrapped
 }
 
 // apply is the style behind a sequence with these parameters.

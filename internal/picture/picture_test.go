@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-const output = "\x1b[2m  0.1s \x1b[0m 9µs  \x1b[32m│ ╭ \x1b[0m\x1b[1mmain.f\x1b[0m(s=\"<&>\")\r\nplain\r\n"
+const output = "\ruspan: step \r\x1b[K\x1b[2m  0.1s \x1b[0m 9µs  \x1b[32m│ ╭ \x1b[0m\x1b[1mmain.f\x1b[0m(s=\"<&>\")\r\nplain\r\na b   c  \x1b[36m██▌\x1b[0m\r\n"
 
 func TestParse(t *testing.T) {
 	want := []line{
@@ -18,9 +18,23 @@ func TestParse(t *testing.T) {
 			{"main.f", style{bold: true}}, {`(s="<&>")`, style{}},
 		},
 		{{"plain", style{}}},
+		{{"a b   c  ", style{}}, {"██▌", style{color: 36}}},
 	}
 	if got := parse(output); !reflect.DeepEqual(got, want) {
 		t.Errorf("parsed\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+func TestWrap(t *testing.T) {
+	want := []line{
+		{{"ab", style{bold: true}}, {"c", style{}}},
+		{{"def", style{}}},
+		{{"g", style{}}},
+		nil,
+		{{"xyz", style{}}},
+	}
+	if got := wrap(parse("\x1b[1mab\x1b[0mcdefg\n\nxyz\n"), 3); !reflect.DeepEqual(got, want) {
+		t.Errorf("wrapped\n%+v\nwant\n%+v", got, want)
 	}
 }
 
@@ -33,6 +47,10 @@ func TestDraw(t *testing.T) {
 		`<text x="202" y="32" textLength="72">(s=&#34;&lt;&amp;&gt;&#34;)</text>`,
 		`<path class="c32" d="M126 18v19M142 37V32q0-4 4-4h4"/>`,
 		`<text x="18" y="51" textLength="40">plain</text>`,
+		// Several spaces would be one. A bar is two columns and a half.
+		`<text x="18" y="70" textLength="24">a b</text>`,
+		`<text x="66" y="70" textLength="8">c</text>`,
+		`<path class="c36 bar" d="M90 58h8v15h-8zM98 58h8v15h-8zM106 58h4v15h-4z"/>`,
 	} {
 		if !strings.Contains(svg, want) {
 			t.Errorf("%s is not in\n%s", want, svg)
@@ -53,7 +71,7 @@ func TestRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "24 112\r\n"; got != want {
+	if want := "24 114\r\n"; got != want {
 		t.Errorf("the command wrote %q, want %q", got, want)
 	}
 	if _, err := record([]string{"sh", "-c", "exit 3"}); err == nil {
