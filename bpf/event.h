@@ -179,17 +179,27 @@ enum part {
 };
 
 /*
+ * Of which calls of a function its root calls are: of those alone that are what their
+ * goroutine is for; those without a parent and on the process's first goroutine, too;
+ * or all.
+ */
+enum root_place {
+	ROOTS_AT_START = 0,
+	ROOTS_OUTERMOST = 1,
+	ROOTS_ANYWHERE = 2,
+};
+
+/*
  * What is read at the entry and at the exits of a function. Where it has root
  * calls: how much deeper than its own return address those of its calls lie, and
  * the depths, from the top of a goroutine's stack, that say that the call is what
- * its goroutine is for; in bytes, 0 for none. `anywhere` says that any call is
- * that has no parent.
+ * its goroutine is for; in bytes, 0 for none. `place` is a root_place.
  */
 struct function {
 	struct root roots[2];
 	__u32 calls;
 	__u32 start[3];
-	__u32 anywhere;
+	__u32 place;
 	/*
 	 * With `histograms`: where the last result is, if that is an error, on the
 	 * stack in bytes from the return address on; in registers from -1 - `error`

@@ -63,6 +63,9 @@ static __always_inline bool trace_has_room(struct goroutine *goroutine)
 	return true;
 }
 
+/* runtime.main's goroutine is the first: what runs there goes on as the process does. */
+#define MAIN_GOID 1
+
 /* What the calls belong to that a call makes which has just begun. */
 static __always_inline void adopt(struct hit *hit, struct frame *frame, struct context *context,
 				  __u64 pc)
@@ -80,7 +83,9 @@ static __always_inline void adopt(struct hit *hit, struct frame *frame, struct c
 	if (!function)
 		return;
 	if (hit->depth == function->start[0] || hit->depth == function->start[1] ||
-	    hit->depth == function->start[2] || (function->anywhere && !frame->event.parent)) {
+	    hit->depth == function->start[2] || function->place == ROOTS_ANYWHERE ||
+	    (function->place == ROOTS_OUTERMOST &&
+	     (!frame->event.parent || hit->goid == MAIN_GOID))) {
 		context->calls = hit->depth + function->calls;
 		context->origin = pc;
 		context->function = index;

@@ -51,6 +51,7 @@ const enum condition *type_condition __attribute__((unused));
 const enum stack_word *type_stack_word __attribute__((unused));
 const enum turn_kind *type_turn_kind __attribute__((unused));
 const enum bucket_layout *type_bucket_layout __attribute__((unused));
+const enum root_place *type_root_place __attribute__((unused));
 
 SEC("uprobe.multi")
 int enter(struct registers *r)

@@ -254,12 +254,12 @@ type uspanFrameKey struct {
 }
 
 type uspanFunction struct {
-	_        structs.HostLayout
-	Roots    [2]uspanRoot
-	Calls    uint32
-	Start    [3]uint32
-	Anywhere uint32
-	Error    int32
+	_     structs.HostLayout
+	Roots [2]uspanRoot
+	Calls uint32
+	Start [3]uint32
+	Place uint32
+	Error int32
 }
 
 type uspanGoSite struct {
@@ -347,6 +347,14 @@ type uspanRootCall struct {
 	Function uint32
 	Distance int32
 }
+
+type uspanRootPlace uint32
+
+const (
+	uspanRootPlaceROOTS_AT_START  uspanRootPlace = 0
+	uspanRootPlaceROOTS_OUTERMOST uspanRootPlace = 1
+	uspanRootPlaceROOTS_ANYWHERE  uspanRootPlace = 2
+)
 
 type uspanSecretState struct {
 	_     structs.HostLayout
@@ -525,6 +533,7 @@ const (
 	uspanVarTypePanicLayout  = "type_panic_layout"
 	uspanVarTypePanicValue   = "type_panic_value"
 	uspanVarTypeRoot         = "type_root"
+	uspanVarTypeRootPlace    = "type_root_place"
 	uspanVarTypeSecretState  = "type_secret_state"
 	uspanVarTypeStackWord    = "type_stack_word"
 	uspanVarTypeStepFlags    = "type_step_flags"
@@ -654,6 +663,7 @@ type uspanVariableSpecs struct {
 	TypePanicLayout  *ebpf.VariableSpec `ebpf:"type_panic_layout"`
 	TypePanicValue   *ebpf.VariableSpec `ebpf:"type_panic_value"`
 	TypeRoot         *ebpf.VariableSpec `ebpf:"type_root"`
+	TypeRootPlace    *ebpf.VariableSpec `ebpf:"type_root_place"`
 	TypeSecretState  *ebpf.VariableSpec `ebpf:"type_secret_state"`
 	TypeStackWord    *ebpf.VariableSpec `ebpf:"type_stack_word"`
 	TypeStepFlags    *ebpf.VariableSpec `ebpf:"type_step_flags"`
@@ -777,6 +787,7 @@ type uspanVariables struct {
 	TypePanicLayout  *ebpf.Variable `ebpf:"type_panic_layout"`
 	TypePanicValue   *ebpf.Variable `ebpf:"type_panic_value"`
 	TypeRoot         *ebpf.Variable `ebpf:"type_root"`
+	TypeRootPlace    *ebpf.Variable `ebpf:"type_root_place"`
 	TypeSecretState  *ebpf.Variable `ebpf:"type_secret_state"`
 	TypeStackWord    *ebpf.Variable `ebpf:"type_stack_word"`
 	TypeStepFlags    *ebpf.Variable `ebpf:"type_step_flags"`

@@ -16,25 +16,21 @@ import (
 )
 
 var spawning = plan.Rules{
-	Patterns: []string{`/^main\.(work|closures|plain|returned|nested|relayed|within|grouped|timers|pool|unwinds|panics|waited|burst)$/`},
+	Patterns: []string{`/^main\.(work|closures|plain|returned|nested|relayed|within|grouped|joined|timers|pool|unwinds|panics|waited|burst)$/`},
 	Values:   true,
 }
 
 // The calls of a goroutine belong to the call whose `go` statement began it.
 func TestGoStatements(t *testing.T) {
-	for _, options := range treeMatrix() {
-		t.Run(options.String(), func(t *testing.T) {
-			exe := testprog.Build(t, archiveOf(t, "goroutines"), options)
-			kerneltest.Require(t)
-			testGoStatements(t, exe, swapped(options))
-		})
-	}
-	exe := testprog.Build(t, archiveOf(t, "goroutines"), testprog.Options{})
-	stripped := testprog.Build(t, archiveOf(t, "goroutines"), testprog.Options{Flags: []string{"-ldflags=-s", "-buildmode=pie"}})
-	kerneltest.Require(t)
-	for run := range 20 {
-		t.Run(fmt.Sprint(run), func(t *testing.T) { testGoStatements(t, exe, 0, "-rounds=20") })
-	}
+	source := archiveOf(t, "goroutines")
+	stripped := testprog.Build(t, source, testprog.Options{Flags: []string{"-ldflags=-s", "-buildmode=pie"}})
+	eachTree(t, source, testprog.Options{}, func(t *testing.T, exe string, options testprog.Options, run int) {
+		rounds := "-rounds=200"
+		if run > 0 || options.GoVersion == "" {
+			rounds = "-rounds=20"
+		}
+		testGoStatements(t, exe, swapped(options), rounds)
+	})
 	t.Run("stripped", func(t *testing.T) {
 		spans, _, _ := trace(t, instrument.Config{Rules: spawning}, target.Command{Path: stripped, Args: []string{"-rounds=20"}})
 		roots, unknown := 0, 0
@@ -46,8 +42,8 @@ func TestGoStatements(t *testing.T) {
 				unknown++
 			}
 		}
-		// Those of timers, and those of groups that no traced call has begun.
-		if want := 2 * 4 * 20; roots < want || roots > want+unknown {
+		// Those of timers, and those of two groups that no traced call has begun.
+		if want := 3 * 4 * 20; roots < want || roots > want+unknown {
 			t.Errorf("%d roots, %d of them with an unknown parent, want %d", roots, unknown, want)
 		}
 	})

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,38 +16,6 @@ import (
 	"github.com/uspan/uspan/internal/kerneltest"
 	"github.com/uspan/uspan/internal/testprog"
 )
-
-// archiveOf is a program of testdata as a module that every release takes.
-func archiveOf(t testing.TB, name string) string {
-	t.Helper()
-	files, err := filepath.Glob("testdata/" + name + "/*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive := "-- go.mod --\nmodule example.com/" + name + "\n\ngo 1.18\n"
-	for _, file := range files {
-		source, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		archive += "-- " + filepath.Base(file) + " --\n" + string(source)
-	}
-	return archive
-}
-
-// treeMatrix are the ways to build in which trees are looked at: the oldest and
-// the newest release, those around the changes of panics, without optimisation,
-// and with the race detector.
-func treeMatrix() []testprog.Options {
-	var all []testprog.Options
-	for _, version := range testprog.Versions() {
-		all = append(all, testprog.Options{GoVersion: version})
-	}
-	for _, version := range []string{"go1.18.10", "go1.27.1"} {
-		all = append(all, testprog.Options{GoVersion: version, Flags: []string{"-gcflags=all=-N -l"}})
-	}
-	return append(all, testprog.Options{GoVersion: "go1.27.1", Cgo: true, Flags: []string{"-race"}})
-}
 
 // fate is what testdata/panics says of a call.
 type fate struct {
@@ -63,23 +30,14 @@ var unwinding = plan.Rules{Patterns: []string{`/^main\.(frame|guards?|sequence)$
 // A call that a panic or Goexit unwinds ends when it is unwound, with the value
 // of the panic that did it, and what comes afterwards is never its child.
 func TestPanics(t *testing.T) {
-	for _, options := range treeMatrix() {
-		t.Run(options.String(), func(t *testing.T) {
-			exe := testprog.Build(t, archiveOf(t, "panics"), options)
-			kerneltest.Require(t)
-			testPanics(t, exe, older(options.GoVersion)...)
-		})
-	}
-	exe := testprog.Build(t, archiveOf(t, "panics"), testprog.Options{})
-	kerneltest.Require(t)
-	for run := range 20 {
-		t.Run(fmt.Sprint(run), func(t *testing.T) { testPanics(t, exe) })
-	}
+	eachTree(t, archiveOf(t, "panics"), testprog.Options{}, func(t *testing.T, exe string, options testprog.Options, _ int) {
+		testPanics(t, exe, older(options)...)
+	})
 }
 
 // older are the arguments of testdata/panics for a release.
-func older(version string) []string {
-	if version < "go1.22" {
+func older(options testprog.Options) []string {
+	if options.GoVersion != "" && options.GoVersion < "go1.22" {
 		return []string{"-before-1.22"}
 	}
 	return nil
@@ -169,25 +127,37 @@ func (f *fate) differences(s *span.Span, byCall map[int64]*span.Span, byID map[s
 }
 
 // A panic that kills the process ends the calls that it has passed; those of
-// other goroutines end with the process.
+// other goroutines end with the process, whichever of them it is in.
 func TestFatalPanic(t *testing.T) {
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
-	for _, options := range treeMatrix() {
-		t.Run(options.String(), func(t *testing.T) {
-			exe := testprog.Build(t, archiveOf(t, "panics"), options)
-			kerneltest.Require(t)
+	eachTree(t, archiveOf(t, "panics"), testprog.Options{}, func(t *testing.T, exe string, options testprog.Options, _ int) {
+		for open, args := range [][]string{1: {"-die"}, 2: {"-die", "-elsewhere"}} {
+			if args == nil {
+				continue
+			}
 			spans, summary, status, printed := traceToEnd(t, instrument.Config{Rules: unwinding},
-				target.Command{Path: exe, Args: append(older(options.GoVersion), "-die"), Stderr: null})
-			if status.ExitCode() != 2 || summary.LostSpans() != 0 || summary.Open != 1 {
+				target.Command{Path: exe, Args: append(older(options), args...), Stderr: null(t)})
+			if status.ExitCode() != 2 || summary.LostSpans() != 0 || summary.Open != uint64(open) {
 				t.Errorf("%v, %+v", status, summary)
 			}
 			compareFates(t, spans, printed)
-		})
-	}
+			for _, s := range spans {
+				if s.Incomplete == span.ProcessExit && (s.Exit == nil || s.Exit.Status != 2) {
+					t.Errorf("%s was open when the process ended, %+v", s.Function.Name, s.Exit)
+				}
+			}
+		}
+	})
+}
+
+// Tests that fail at once or are skipped end their calls by runtime.Goexit.
+func TestFailNow(t *testing.T) {
+	eachTree(t, archiveOf(t, "panics"), testprog.Options{}, func(t *testing.T, exe string, _ testprog.Options, _ int) {
+		spans, summary, status, printed := traceToEnd(t, instrument.Config{Rules: unwinding}, target.Command{Path: exe, Args: []string{"-fail"}})
+		if status.ExitCode() != 1 || summary.LostSpans() != 0 || summary.Open != 0 || summary.Lost.Unpaired != 0 || summary.Lost.LeftOpen != 0 {
+			t.Errorf("%v, %+v", status, summary)
+		}
+		compareFates(t, spans, printed)
+	})
 }
 
 // A million panics leave nothing behind, and uspan's own memory does not grow.

@@ -1,10 +1,13 @@
 package instrument_test
 
 import (
-	"fmt"
+	"maps"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/plan"
@@ -46,18 +49,8 @@ func (f forest) above(s *span.Span) string {
 // A trace is a unit of work: calls and goroutines that a loop makes which waits
 // for work are roots with a link, in the function that the goroutine is for.
 func TestUnitsOfWork(t *testing.T) {
-	for _, options := range treeMatrix() {
-		t.Run(options.String(), func(t *testing.T) {
-			exe := testprog.Build(t, archiveOf(t, "work"), options)
-			kerneltest.Require(t)
-			testUnitsOfWork(t, exe)
-		})
-	}
-	exe := testprog.Build(t, archiveOf(t, "work"), testprog.Options{Flags: []string{"-buildmode=pie"}})
-	kerneltest.Require(t)
-	for run := range 20 {
-		t.Run(fmt.Sprint(run), func(t *testing.T) { testUnitsOfWork(t, exe) })
-	}
+	eachTree(t, archiveOf(t, "work"), testprog.Options{Flags: []string{"-buildmode=pie"}},
+		func(t *testing.T, exe string, _ testprog.Options, _ int) { testUnitsOfWork(t, exe) })
 }
 
 func testUnitsOfWork(t *testing.T, exe string) {
@@ -112,6 +105,167 @@ func testUnitsOfWork(t *testing.T, exe string) {
 			t.Logf("%d times %s", n, what)
 		}
 	}
+}
+
+// A batch that takes half a minute is one trace: nothing goes by the clock.
+func TestSlowWork(t *testing.T) {
+	exe := testprog.Build(t, archiveOf(t, "work"), testprog.Options{})
+	kerneltest.Require(t)
+	rules := plan.Rules{Patterns: []string{"main.slow", "main.part", "main.step"}}
+	spans, summary, _ := trace(t, instrument.Config{Rules: rules, TraceSpans: 10_000}, target.Command{Path: exe, Args: []string{"-slow=1s"}})
+	if summary.LostSpans() != 0 || len(spans) != 1+30+2*30 {
+		t.Errorf("%d spans, %+v", len(spans), summary)
+	}
+	all := newForest(spans)
+	got := make(map[string]int)
+	for _, s := range spans {
+		got[s.Function.Name+" from "+all.above(s)]++
+		if s.TraceID != spans[0].TraceID {
+			t.Errorf("%s is in a trace of its own", s.Function.Name)
+		}
+		if s.Function.Name == "main.slow" && s.Duration() < 30*time.Second {
+			t.Errorf("the batch took %v alone", s.Duration())
+		}
+	}
+	if want := map[string]int{"main.slow from none": 1, "main.part from main.slow": 30, "main.step from main.part": 60}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// server answers requests of its own, several on each connection, by net/http and then
+// by an accept loop of its own.
+const server = `
+-- go.mod --
+module example.com/server
+
+go 1.18
+-- main.go --
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+)
+
+//go:noinline
+func look(n int) int { return n + 1 }
+
+//go:noinline
+func handle(w http.ResponseWriter, r *http.Request) {
+	look(1)
+	fmt.Fprintln(w, look(2))
+}
+
+func clients(ln net.Listener) {
+	defer ln.Close()
+	for i := 0; i < 5; i++ {
+		client := http.Client{Transport: &http.Transport{}}
+		for j := 0; j < 4; j++ {
+			answer, err := client.Get("http://" + ln.Addr().String())
+			if err != nil {
+				panic(err)
+			}
+			io.Copy(io.Discard, answer.Body)
+			answer.Body.Close()
+		}
+		client.CloseIdleConnections()
+	}
+}
+
+//go:noinline
+func listen(ln net.Listener) {
+	server := http.Server{Handler: http.HandlerFunc(handle)}
+	server.Serve(ln)
+}
+
+//go:noinline
+func echo(conn net.Conn) {
+	defer conn.Close()
+	look(3)
+	io.Copy(conn, conn)
+}
+
+//go:noinline
+func accept(ln net.Listener) {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		go echo(conn)
+	}
+}
+
+func callers(ln net.Listener) {
+	defer ln.Close()
+	for i := 0; i < 10; i++ {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			panic(err)
+		}
+		conn.(*net.TCPConn).CloseWrite()
+		io.Copy(io.Discard, conn)
+		conn.Close()
+	}
+}
+
+//go:noinline
+func run() {
+	for _, serve := range []struct{ clients, server func(net.Listener) }{{clients, listen}, {callers, accept}} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			panic(err)
+		}
+		go serve.clients(ln)
+		serve.server(ln)
+	}
+}
+
+func main() {
+	run()
+	fmt.Println("served")
+}
+`
+
+// A server makes one trace of each request, from the first one on, although main.main,
+// what it calls to listen, and the accept loop, net/http's or its own, are traced and
+// open; and where the accept loop is not traced.
+func TestServer(t *testing.T) {
+	eachBuild(t, server, func(t *testing.T, exe string, options testprog.Options, _ int) {
+		for accepting, handled := range map[string]string{
+			"":                         "main.handle from none",
+			"net/http.(*Server).Serve": "main.handle from ⇠ http.(*Server).Serve",
+		} {
+			rules := plan.Rules{Patterns: []string{"/^main[.](main|run|listen|accept|handle|look|echo)$/"}}
+			want := map[string]int{
+				"main.main from none": 1, "main.run from none": 1, "main.listen from main.run": 1, "main.accept from main.run": 1,
+				handled: 20, "main.look from main.handle": 40, "main.echo from ⇠ main.accept": 10, "main.look from main.echo": 10,
+			}
+			if accepting != "" {
+				rules.Patterns = append(rules.Patterns, accepting)
+				want["http.(*Server).Serve from main.listen"] = 1
+			}
+			spans, summary, _ := trace(t, instrument.Config{Rules: rules, TraceSpans: 10_000}, target.Command{Path: exe})
+			if summary.LostSpans() != 0 {
+				t.Errorf("lost: %+v", summary)
+			}
+			all := newForest(spans)
+			got := make(map[string]int)
+			traces := make(map[span.TraceID]bool)
+			for _, s := range spans {
+				got[s.Function.Name+" from "+all.above(s)]++
+				traces[s.TraceID] = true
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s: %s", accepting, diff)
+			}
+			if len(traces) != 2+20+10 {
+				t.Errorf("%d traces, of main.main, main.run, 20 requests and 10 connections", len(traces))
+			}
+		}
+	})
 }
 
 // literal names a function literal by the function that it is in: how they are

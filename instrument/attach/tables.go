@@ -108,8 +108,11 @@ func (t *tables) roots(function *bpf.Function, f *plan.Function) {
 	}
 	function.Calls = f.Work.CallsAt
 	copy(function.Start[:], f.Work.Depths)
-	if f.Work.Accepts {
-		function.Anywhere = 1
+	switch {
+	case f.Work.Serves:
+		function.Place = bpf.RootsAnywhere
+	case f.Work.Accepts:
+		function.Place = bpf.RootsOutermost
 	}
 	for _, call := range f.Work.Calls {
 		t.rootCalls = append(t.rootCalls, bpf.RootCall{

@@ -78,8 +78,7 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	if err := b.roots(); err != nil {
 		return nil, err
 	}
-	b.work()
-	b.goStatements()
+	b.goStatements(b.work())
 	if rules.Look {
 		b.inlined(inlinings)
 	}

@@ -90,8 +90,11 @@ func (f *Function) workRoots(file *gobin.File) []Root {
 		return nil
 	}
 	where := "where it is what a goroutine is for"
-	if f.Work.Accepts {
-		where = "where it has no parent"
+	switch {
+	case f.Work.Serves:
+		where = "whoever calls it"
+	case f.Work.Accepts:
+		where = "where it has no parent, or is called on the first goroutine"
 	}
 	roots := make([]Root, len(f.Work.Calls))
 	for i := range f.Work.Calls {

@@ -3,7 +3,6 @@ package plan
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -39,22 +38,22 @@ const (
 // those that they call directly, of the function literals in them, and, since a
 // goroutine may make others without calling anything traced, of the functions
 // that these statements begin goroutines with. The runtime's own are left alone,
-// and so is all that must carry no probe.
-func (b *builder) goStatements() {
+// and so is all that must carry no probe. Nor do goroutines for connections belong to
+// whoever has called the function that accepts these.
+func (b *builder) goStatements(work *workFinder) {
 	if !b.plan.Runtime.Offsets.GoStatements() {
 		b.plan.Rootless = fmt.Sprintf("how goroutines get their numbers is not known for %s", b.file.GoVersion)
 		return
 	}
-	finder := goFinder{builder: b, newproc: make(map[uint64]bool), byEntry: make(map[uint64]int, len(b.functions)), seen: make(map[int]bool)}
+	finder := goFinder{builder: b, work: work, newproc: make(map[uint64]bool), byEntry: make(map[uint64]int, len(b.functions)), seen: make(map[int]bool)}
 	for i := range b.functions {
 		finder.byEntry[b.functions[i].Entry] = i
 		if b.functions[i].Symbol == "runtime.newproc" { // and its ABI0 wrapper
 			finder.newproc[b.functions[i].Entry] = true
 		}
 	}
-	creators := b.creators()
-	for _, i := range slices.Sorted(maps.Keys(creators)) { // as their code lies in the file
-		finder.look(i, creators[i], 0)
+	for i, why := range b.creators() {
+		finder.look(i, why, 0)
 	}
 	slices.SortFunc(b.plan.GoSites, func(x, y GoSite) int { return cmp.Compare(x.Addr, y.Addr) })
 }
@@ -91,6 +90,7 @@ func (b *builder) creators() map[int]GoReason {
 // A goFinder follows `go` statements from function to function.
 type goFinder struct {
 	*builder
+	work    *workFinder
 	newproc map[uint64]bool
 	byEntry map[uint64]int
 	seen    map[int]bool
@@ -112,10 +112,14 @@ func (f *goFinder) look(i int, why GoReason, steps int) {
 	if err != nil || body.Undecoded != 0 {
 		return
 	}
+	var accepting map[uint64]bool
+	if why != GoSelected {
+		accepting = f.work.accepting(fn)
+	}
 	found := false
 	for n := range body.Instructions {
 		in := &body.Instructions[n]
-		if in.Kind != gobin.Call || !f.newproc[in.Target] || in.Refused != "" {
+		if in.Kind != gobin.Call || !f.newproc[in.Target] || in.Refused != "" || accepting[in.Addr] {
 			continue
 		}
 		offset, ok := f.file.Offset(in.Addr)

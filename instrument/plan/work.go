@@ -10,8 +10,9 @@ import (
 // long as its goroutine, and what it calls in that loop is a unit of work, which
 // begins a trace. So it is only where the function is what a goroutine is for, a
 // goroutine's first function or one that a wrapper or a function literal at that
-// place calls; and, where the work is connections to accept, in any call without
-// a parent.
+// place calls; where the work is connections to accept, as far as the code shows, in
+// any call without a parent and on the process's first goroutine, too; and in any call
+// of what is known to be a server.
 type Work struct {
 	// Calls are those of the loop.
 	Calls []WorkCall
@@ -21,8 +22,9 @@ type Work struct {
 	// Depths are the depths of the function's return address at which it is what
 	// a goroutine is for; up to three.
 	Depths []uint32
-	// Accepts says that connections are accepted.
-	Accepts bool
+	// Accepts says that connections are accepted, as it seems, and Serves that they are
+	// for sure.
+	Accepts, Serves bool
 }
 
 // A WorkCall is a call in a loop that waits for work, or a go statement there. Its
@@ -54,9 +56,16 @@ var waits = map[string]string{
 
 const accepts = "accepts connections"
 
+// servers are functions that accept connections in a loop, by the interface of any
+// listener, and go on as long as that.
+var servers = map[string]bool{
+	"net/http.(*Server).Serve":               true,
+	"google.golang.org/grpc.(*Server).Serve": true,
+}
+
 // work finds the loops of the traced functions that wait for work.
-func (b *builder) work() {
-	w := workFinder{builder: b, waits: make(map[uint64]string), newproc: make(map[uint64]bool), runtime: make(map[uint64]bool)}
+func (b *builder) work() *workFinder {
+	w := &workFinder{builder: b, waits: make(map[uint64]string), newproc: make(map[uint64]bool), runtime: make(map[uint64]bool)}
 	calls := make(map[uint64]bool)
 	for i := range b.functions {
 		fn := &b.functions[i]
@@ -82,6 +91,7 @@ func (b *builder) work() {
 			f.Work.Depths = b.startDepths(&f.Function)
 		}
 	}
+	return w
 }
 
 // A workFinder knows the functions that matter to loops.
@@ -110,6 +120,7 @@ func (w *workFinder) find(fn *gobin.Function) *Work {
 		if loop := loops[n]; loop >= 0 && waiting[loop].WaitsFor == "" {
 			if what := w.waits[ins[n].Target]; what != "" && ins[n].Kind == gobin.Call {
 				waits(loop, what, ins[n].Addr)
+				found.Serves = found.Serves || what == accepts
 			}
 		}
 	}
@@ -117,6 +128,7 @@ func (w *workFinder) find(fn *gobin.Function) *Work {
 		if loop := loops[n]; loop >= 0 && waiting[loop].WaitsFor == "" && ins[n].Kind == gobin.Call && w.newproc[ins[n].Target] {
 			if at := w.acceptsIn(ins, loops, loop); at != 0 {
 				waits(loop, accepts, at)
+				found.Serves = found.Serves || servers[fn.Symbol]
 			}
 		}
 	}
@@ -142,6 +154,22 @@ func (w *workFinder) find(fn *gobin.Function) *Work {
 		return nil
 	}
 	return found
+}
+
+// accepting are the `go` statements of a function in loops that accept connections, by
+// their addresses.
+func (w *workFinder) accepting(fn *gobin.Function) map[uint64]bool {
+	found := w.find(fn)
+	if found == nil {
+		return nil
+	}
+	statements := make(map[uint64]bool)
+	for i := range found.Calls {
+		if call := &found.Calls[i]; call.Go && call.WaitsFor == accepts {
+			statements[call.Addr] = true
+		}
+	}
+	return statements
 }
 
 // acceptsIn is the address of a call of an interface's first method in a loop, or

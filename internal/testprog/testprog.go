@@ -128,8 +128,8 @@ func Matrix() []Options {
 			Options{GoVersion: version, Cgo: true, Flags: []string{"-tags=thread"}, Strip: true},
 			Options{GoVersion: version, Cgo: true, Flags: []string{"-buildmode=pie", static}},
 		)
-		if (Options{}).arch() != "amd64" {
-			continue // a C compiler for another machine lacks their libraries
+		if !Sanitizers() {
+			continue
 		}
 		all = append(all,
 			Options{GoVersion: version, Cgo: true, Flags: []string{"-tags=thread", "-ldflags=-extldflags=-fuse-ld=gold"}, NoHeaders: true},
@@ -139,6 +139,10 @@ func Matrix() []Options {
 	}
 	return all
 }
+
+// Sanitizers says whether programs can be built that need the libraries of a C compiler
+// for the machine: one for another machine lacks them.
+func Sanitizers() bool { return (Options{}).arch() == "amd64" }
 
 // MatrixARM64 is Matrix for arm64. Those of the ways that need a C compiler and
 // strip(1) for it are left out where this machine has none.

@@ -255,6 +255,9 @@ func everything() {
 	within(next(), 0)
 	grouped(next(), 0)
 	ungrouped()
+	joined(next(), 0, 4)
+	joined(next(), 0, 2)
+	unjoined()
 	unwinds(next(), 0)
 
 	var all sync.WaitGroup

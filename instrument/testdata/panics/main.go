@@ -162,6 +162,73 @@ func again() {
 	ended(0, f, g, h, top)
 }
 
+// onward panics again with the value that it has recovered, as many programs do that
+// only look at it.
+func onward() {
+	var f *fate
+	g, top := born(0), born(0)
+	g.Parent = top.ID
+	guard(top.ID, 0, func() {
+		guard(g.ID, top.ID, func() {
+			f = born(g.ID)
+			frame(f.ID, g.ID, func() { panic("onward") })
+		}, func() {
+			value := recover()
+			f.dies(value)
+			panic(value)
+		})
+	}, func() { g.dies(recover()) })
+	ended(0, f, g, top)
+}
+
+// deferred panics in a deferred function of a call that has come to its end.
+func deferred() {
+	var h *fate
+	g, top := born(0), born(0)
+	g.Parent = top.ID
+	guard(top.ID, 0, func() {
+		guard(g.ID, top.ID, func() { call(g.ID, nothing) }, func() {
+			h = born(g.ID)
+			frame(h.ID, g.ID, func() { panic("deferred") })
+		})
+	}, func() {
+		value := recover()
+		h.dies(value)
+		g.dies(value)
+	})
+	ended(0, h, g, top)
+}
+
+// helpless recovers where that has no effect: in a deferred function of a deferred
+// function, and in what that calls. The panic goes on.
+func helpless() {
+	var f *fate
+	g, top := born(0), born(0)
+	g.Parent = top.ID
+	guard(top.ID, 0, func() {
+		guard(g.ID, top.ID, func() {
+			f = born(g.ID)
+			frame(f.ID, g.ID, func() { panic("helpless") })
+		}, func() {
+			inner := born(f.ID)
+			guard(inner.ID, f.ID, func() { recovers(inner.ID) }, func() { recovers(inner.ID) })
+		})
+	}, func() {
+		value := recover()
+		f.dies(value)
+		g.dies(value)
+	})
+	ended(0, f, g, top)
+}
+
+//go:noinline
+func recovers(parent int64) {
+	if recover() != nil {
+		panic("it was recovered")
+	}
+	call(parent, nothing)
+}
+
 // during panics while it panics; the value of the first is never recovered.
 func during() {
 	var f, h *fate
@@ -325,12 +392,17 @@ func main() {
 	before122 := flag.Bool("before-1.22", false, "panics do not say how far they have come")
 	million := flag.Int("many", 0, "panic so often, and nothing else")
 	die := flag.Bool("die", false, "die of a panic")
+	elsewhere := flag.Bool("elsewhere", false, "die of one in another goroutine than the first")
+	fail := flag.Bool("fail", false, "fail as a test")
 	flag.Parse()
 	if *million > 0 {
 		many(*million)
 		fmt.Println("[]")
 		os.Stdin.Read(make([]byte, 1)) // until it is closed
 		return
+	}
+	if *fail {
+		failNow()
 	}
 	scenarios(*before122)
 	for _, more := range newer {
@@ -344,20 +416,30 @@ func main() {
 		other.End = "process exit"
 		go frame(other.ID, 0, func() { waiting.Done(); select {} })
 		waiting.Wait()
-		top := born(0)
-		g := born(top.ID)
-		f := born(g.ID)
-		frame(top.ID, 0, func() {
-			guard(g.ID, top.ID, func() { frame(f.ID, g.ID, func() { panic("the end") }) }, func() {
-				for _, one := range []*fate{top, g, f} {
-					one.dies("the end")
-				}
-				call(f.ID, nothing)
-				json.NewEncoder(os.Stdout).Encode(fates.all)
-			})
-		})
+		if *elsewhere {
+			first := born(0)
+			first.End = "process exit"
+			frame(first.ID, 0, func() { go dies(); select {} })
+		}
+		dies()
 	}
 	json.NewEncoder(os.Stdout).Encode(fates.all)
+}
+
+// dies panics, and nothing recovers.
+func dies() {
+	top := born(0)
+	g := born(top.ID)
+	f := born(g.ID)
+	frame(top.ID, 0, func() {
+		guard(g.ID, top.ID, func() { frame(f.ID, g.ID, func() { panic("the end") }) }, func() {
+			for _, one := range []*fate{top, g, f} {
+				one.dies("the end")
+			}
+			call(f.ID, nothing)
+			json.NewEncoder(os.Stdout).Encode(fates.all)
+		})
+	})
 }
 
 // newer are scenarios of newer releases.
@@ -411,13 +493,13 @@ func scenarios(before122 bool) {
 		simple(panics)
 	}
 	untraced()
-	again2 := func() {
-		if !before122 {
-			again()
-			during()
-		}
+	if !before122 {
+		again()
+		during()
 	}
-	again2()
+	onward()
+	deferred()
+	helpless()
 	nested()
 	grows()
 	leaves()

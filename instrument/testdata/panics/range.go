@@ -2,6 +2,8 @@
 
 package main
 
+import "runtime"
+
 func init() { newer = append(newer, rangeOver) }
 
 //go:noinline
@@ -30,6 +32,32 @@ func rangeOver() {
 		return nil
 	}
 	ended(0, leave())
+
+	// An outer loop is left from within an inner one.
+	outer, inner := born(0), []*fate(nil)
+both:
+	for range func(yield func(int) bool) { sequence(outer.ID, 0, yield) } {
+		in := born(outer.ID)
+		inner = append(inner, in)
+		for i := range func(yield func(int) bool) { sequence(in.ID, outer.ID, yield) } {
+			call(in.ID, nothing)
+			switch {
+			case len(inner) == 2:
+				break both
+			case i == 1:
+				continue both
+			}
+		}
+	}
+	ended(0, append(inner, outer)...)
+
+	alone(func() {
+		f := born(0)
+		f.End = "goexit"
+		for range func(yield func(int) bool) { sequence(f.ID, 0, yield) } {
+			runtime.Goexit()
+		}
+	})
 
 	g := born(0)
 	var unwound *fate

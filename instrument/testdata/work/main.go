@@ -4,10 +4,12 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 var sink int64
@@ -175,7 +177,30 @@ func long(n int) {
 	}
 }
 
+// slow is a piece of work that takes its time: parts within it, one after the other.
+//
+//go:noinline
+func slow(parts int, each time.Duration) {
+	for i := 0; i < parts; i++ {
+		part(i, each)
+	}
+}
+
+//go:noinline
+func part(n int, takes time.Duration) {
+	step(n)
+	time.Sleep(takes)
+	step(n)
+}
+
 func main() {
+	each := flag.Duration("slow", 0, "do a slow piece of work in 30 parts that take so long each, and nothing else")
+	flag.Parse()
+	if *each > 0 {
+		slow(30, *each)
+		fmt.Println(30)
+		return
+	}
 	pools(20)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
