@@ -47,6 +47,24 @@ var scenarios = map[string]func(p *program){
 		inner.end()
 		outer.end()
 	},
+	"links": func(p *program) {
+		// A loop that waits for work: what it calls, and the goroutine that it begins,
+		// are roots, in the order of the calls all the same.
+		serve := p.call(1, "main.serve")
+		serve.begin.TraceID[0] = 0x5e
+		begin := serve.begin
+		p.tree.Export([]*span.Span{&begin})
+		note := p.linked(serve, 1, "main.note", value("n", int64(0)))
+		p.leaf(1, "main.step", time.Microsecond)
+		time.Sleep(10 * time.Microsecond)
+		note.end()
+		handle := p.linked(serve, 7, "main.handle", value("n", int64(1)))
+		time.Sleep(time.Millisecond)
+		p.linked(serve, 1, "main.note", value("n", int64(2))).end(value("err", &span.Error{Type: "*main.full"}))
+		p.leaf(7, "main.step", 2*time.Microsecond)
+		handle.end(value("ok", true))
+		serve.end()
+	},
 	"recursion": func(p *program) {
 		var fibonacci func(n int64) int64
 		fibonacci = func(n int64) int64 {

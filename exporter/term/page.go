@@ -110,7 +110,7 @@ func (p *page) line(l *line, width, valueWidth int) []piece {
 		pieces = append(pieces, piece{name, bold}, piece{arguments(s, valueWidth), plain})
 		if s.Link != nil {
 			// A trace of its own, although it stands below the call that made it.
-			pieces = append(pieces, piece{fmt.Sprintf(" ⇠ new trace %x", s.TraceID[:4]), faint})
+			pieces = append(pieces, piece{fmt.Sprintf(" ⇠ trace %x from %x", s.TraceID[:4], s.Link.TraceID[:4]), faint})
 		}
 	}
 	switch l.kind {

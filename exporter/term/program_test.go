@@ -69,6 +69,16 @@ func (p *program) begin(goroutine uint64, name string, args ...span.Value) *open
 	return c
 }
 
+// linked is a call that begins a trace, with a link to the call that it comes from.
+func (p *program) linked(from *open, goroutine uint64, name string, args ...span.Value) *open {
+	c := p.call(goroutine, name, args...)
+	binary.BigEndian.PutUint32(c.begin.TraceID[:], 0xabcd0000+uint32(*p.ids))
+	c.begin.Link = &span.Link{TraceID: from.begin.TraceID, ID: from.begin.ID}
+	begin := c.begin
+	p.tree.Export([]*span.Span{&begin})
+	return c
+}
+
 // leaf is a whole call.
 func (p *program) leaf(goroutine uint64, name string, d time.Duration, values ...span.Value) {
 	c := p.begin(goroutine, name, values...)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"iter"
 	"strings"
 )
 
@@ -12,8 +11,7 @@ import (
 // width.
 type Table struct {
 	Head []string
-	// Rows are gone through twice: there may be too many to hold.
-	Rows iter.Seq[Row]
+	Rows []Row
 }
 
 // A Row is a line of a Table, and what stands below it.
@@ -35,14 +33,11 @@ func WriteTable(w io.Writer, config Config, table *Table) error {
 	widths := make([]int, last)
 	for i := range widths {
 		widths[i] = widthOf(table.Head[i])
-	}
-	for row := range table.Rows {
-		for i := range widths {
+		for _, row := range table.Rows {
 			widths[i] = max(widths[i], widthOf(row.Cells[i]))
 		}
-	}
-	if width > 0 { // places are paths: what is cut is their beginning
-		for i := range widths {
+		// Places are paths: what is cut is their beginning.
+		if width > 0 {
 			widths[i] = min(widths[i], max(16, width/4))
 		}
 	}
@@ -65,7 +60,8 @@ func WriteTable(w io.Writer, config Config, table *Table) error {
 		fmt.Fprintln(out)
 	}
 	line(table.Head, faint, faint)
-	for row := range table.Rows {
+	for i := range table.Rows {
+		row := &table.Rows[i]
 		name, note := bold, odd
 		if row.Faint {
 			name, note = faint, faint
