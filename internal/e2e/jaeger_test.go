@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/uspan/uspan/internal/jaegertest"
 	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/testprog"
 )
 
 // The spans that Jaeger has are those that uspan made: the same ids, trees,
@@ -43,6 +45,52 @@ func TestJaeger(t *testing.T) {
 		t.Errorf("Jaeger's spans differ from the file's (-file +Jaeger):\n%s", diff)
 	}
 	checkFibonacci(t, got, string(stdout))
+}
+
+// Units of work are linked to the calls that they come from in Jaeger, too: those of
+// loops that wait for work, of --root, and where a trace has become too long.
+func TestJaegerLinks(t *testing.T) {
+	source, err := os.ReadFile(root + "/instrument/testdata/work/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe := testprog.Build(t, "-- go.mod --\nmodule example.com/work\n\ngo 1.18\n-- main.go --\n"+string(source), testprog.Options{})
+	kerneltest.Require(t)
+	jaeger := jaegertest.Start(t)
+	bin := build(t, "./cmd/uspan")
+	file := filepath.Join(t.TempDir(), "spans.json")
+	t.Setenv("OTEL_SERVICE_NAME", "work")
+
+	run(t, filepath.Join(bin, "uspan"), "run", "-o", "otlp="+jaeger.OTLPEndpoint, "-o", "json="+file,
+		"-f", "main.*", "-f", "!main.helper", "--root", "main.merge", "--max-trace-spans", "100", "--", exe)
+
+	want := readSpans(t, file)
+	got := awaitSpans(t, jaeger.Client, "work", func(spans []jaegertest.Span) bool { return len(spans) >= len(want) })
+	spans, told := index(got), index(want)
+	linked := make(map[string]int)
+	for _, span := range got {
+		if diff := gocmp.Diff(told[span.ID].Links, span.Links); diff != "" {
+			t.Errorf("links of %s, %s, in Jaeger (-file +Jaeger):\n%s", span.ID, span.Name, diff)
+		}
+		for _, link := range span.Links {
+			from, found := spans[link.ID]
+			if !found || from.TraceID != link.TraceID || span.TraceID == link.TraceID || span.Parent != "" {
+				t.Errorf("%s, %s, with the parent %q is linked to %+v in trace %s", span.ID, span.Name, span.Parent, from, link.TraceID)
+			}
+			linked[span.Name+" ⇠ "+from.Name]++
+		}
+	}
+	// What long calls beyond the bound of its trace is some 900 of 1,000.
+	if n := linked["main.step ⇠ main.long"]; n < 850 || n > 950 {
+		t.Errorf("%d of the steps of main.long are linked to it", n)
+	}
+	for name, n := range map[string]int{
+		"main.job ⇠ main.selector": 20, "main.note ⇠ main.serve": 10, "main.handle ⇠ main.serve": 10, "main.merge ⇠ main.batch": 10,
+	} {
+		if linked[name] != n {
+			t.Errorf("%d times %s, want %d: %v", linked[name], name, n, linked)
+		}
+	}
 }
 
 // awaitSpans asks Jaeger until it has what is wanted: it says nothing by itself.

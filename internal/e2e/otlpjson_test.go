@@ -38,6 +38,7 @@ type (
 			TimeUnixNano, Name string
 			Attributes         []attribute
 		}
+		Links  []struct{ TraceID, SpanID string }
 		Status struct {
 			Code    int
 			Message string
@@ -122,6 +123,9 @@ func (s otlpSpan) exact(t *testing.T) otlptest.Span {
 		Status:            tracepb.Status_StatusCode(s.Status.Code),
 		StatusMessage:     s.Status.Message,
 	}
+	for _, l := range s.Links {
+		span.Links = append(span.Links, otlptest.Link{TraceID: l.TraceID, ID: l.SpanID, Attributes: map[string]any{}})
+	}
 	for _, e := range s.Events {
 		span.Events = append(span.Events, otlptest.Event{
 			Name: e.Name, Time: nanoseconds(t, e.TimeUnixNano), Attributes: values(t, e.Attributes),
@@ -157,6 +161,9 @@ func (s otlpSpan) jaeger(t *testing.T) jaegertest.Span {
 	}
 	if s.Status.Message != "" {
 		span.Tags["otel.status_description"] = s.Status.Message
+	}
+	for _, l := range s.Links {
+		span.Links = append(span.Links, jaegertest.Link{TraceID: l.TraceID, ID: l.SpanID})
 	}
 	for _, e := range s.Events {
 		fields := texts(t, e.Attributes)

@@ -23,7 +23,9 @@ type Client struct {
 type Span struct {
 	TraceID, ID string
 	// Parent is empty for a root.
-	Parent   string
+	Parent string
+	// Links are what else the span refers to.
+	Links    []Link
 	Name     string
 	Start    time.Time
 	Duration time.Duration
@@ -34,6 +36,9 @@ type Span struct {
 	Tags, Process map[string]any
 	Events        []Event
 }
+
+// A Link is the span that another one is linked to.
+type Link struct{ TraceID, ID string }
 
 // An Event is what Jaeger calls a log; its name is the field "event".
 type Event struct {
@@ -66,6 +71,7 @@ func (c Client) Spans(service string) ([]Span, error) {
 				TraceID:  s.TraceID,
 				ID:       s.SpanID,
 				Parent:   s.parent(),
+				Links:    s.links(),
 				Name:     s.OperationName,
 				Start:    time.UnixMicro(s.StartTime),
 				Duration: time.Duration(s.Duration) * time.Microsecond,
@@ -132,6 +138,16 @@ func (s span) parent() string {
 		}
 	}
 	return ""
+}
+
+func (s span) links() []Link {
+	var links []Link
+	for _, r := range s.References {
+		if r.RefType == "FOLLOWS_FROM" {
+			links = append(links, Link{r.TraceID, r.SpanID})
+		}
+	}
+	return links
 }
 
 func (s span) events() []Event {
