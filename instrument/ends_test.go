@@ -16,7 +16,6 @@ import (
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/span"
 	"github.com/uspan/uspan/instrument/target"
-	"github.com/uspan/uspan/internal/kerneltest"
 	"github.com/uspan/uspan/internal/testprog"
 )
 
@@ -59,6 +58,13 @@ func inner(ready chan bool) {
 	case "terminate":
 		syscall.Kill(os.Getpid(), syscall.SIGTERM)
 		select {}
+	case "quit":
+		syscall.Kill(os.Getpid(), syscall.SIGQUIT)
+		select {}
+	case "stay":
+		os.Stdout.WriteString("open\n")
+		os.Stdin.Read(make([]byte, 1))
+		os.Exit(0)
 	case "exec":
 		syscall.Exec("/bin/sleep", []string{"sleep", "0.5"}, nil)
 	case "exec itself":
@@ -87,22 +93,24 @@ func main() {
 
 // What is open when the process ends says how that was, at the root.
 func TestEnds(t *testing.T) {
-	exe := testprog.Build(t, ends, testprog.Options{})
-	kerneltest.Require(t)
+	eachBuild(t, ends, func(t *testing.T, exe string, _ testprog.Options, _ int) { testEnds(t, exe) })
+}
+
+func testEnds(t *testing.T, exe string) {
 	for how, want := range map[string]*span.Exit{
 		"exit":        {Status: 3},
 		"return":      {Status: 0},
 		"kill":        {Signal: "SIGKILL"},
 		"terminate":   {Signal: "SIGTERM"},
+		"quit":        {Status: 2}, // Go's own handler prints all stacks
 		"exec":        nil,
 		"exec itself": nil,
 	} {
 		if _, err := os.Stat("/bin/sleep"); err != nil && how == "exec" {
 			continue // a machine without any other program
 		}
-		rules := plan.Rules{Patterns: []string{"main.outer", "main.inner"}, Values: true}
 		t.Run(how, func(t *testing.T) {
-			spans, summary, _, _ := traceToEnd(t, instrument.Config{Rules: rules}, target.Command{Path: exe, Args: []string{how}})
+			spans, summary, _, _ := traceToEnd(t, instrument.Config{Rules: ending}, target.Command{Path: exe, Args: []string{how}, Stderr: null(t)})
 			checkEnds(t, spans, summary, want)
 		})
 		t.Run(how+" of a process that was there", func(t *testing.T) {
@@ -118,7 +126,7 @@ func TestEnds(t *testing.T) {
 			go func() { ended <- command.Wait() }()
 			var spans collector
 			running, err := instrument.Start(instrument.Config{
-				Targets: []string{strconv.Itoa(command.Process.Pid)}, Rules: rules, Outputs: []instrument.Output{&spans},
+				Targets: []string{strconv.Itoa(command.Process.Pid)}, Rules: ending, Outputs: []instrument.Output{&spans},
 				Say: func(message string) { t.Log(message) }, Log: func(string) {},
 			})
 			stdin.Close()
@@ -134,6 +142,68 @@ func TestEnds(t *testing.T) {
 			checkEnds(t, spans.spans, summary, want)
 		})
 	}
+}
+
+var ending = plan.Rules{Patterns: []string{"main.outer", "main.inner"}, Values: true}
+
+// null takes what a target says when it dies.
+func null(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// What is open when uspan leaves says so, and nothing of the process's end, which is
+// to come.
+func TestDetached(t *testing.T) {
+	eachBuild(t, ends, func(t *testing.T, exe string, _ testprog.Options, _ int) {
+		stdin, end, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer end.Close()
+		open, stdout, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer open.Close()
+		var spans collector
+		running, err := instrument.Start(instrument.Config{
+			Command: &target.Command{Path: exe, Args: []string{"stay"}, Stdin: stdin, Stdout: stdout}, Rules: ending,
+			Outputs: []instrument.Output{&spans}, Say: func(message string) { t.Log(message) }, Log: func(string) {},
+		})
+		stdin.Close()
+		stdout.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer running.Close()
+		leave, cancel := context.WithCancel(context.Background())
+		go func() {
+			open.Read(make([]byte, 1))
+			cancel()
+		}()
+		summary, err := running.Run(leave)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end.Close()
+		if status, err := running.Command().Wait(); err != nil || status.ExitCode() != 0 {
+			t.Errorf("the target: %v, %v", status, err)
+		}
+		if len(spans.spans) != 4 || summary.Open != 4 || summary.LostSpans() != 0 {
+			t.Errorf("%d spans, %+v", len(spans.spans), summary)
+		}
+		for _, s := range spans.spans {
+			if s.Incomplete != span.Detached || s.Exit != nil {
+				t.Errorf("%s ends by %q, %+v", s.Function.Name, s.Incomplete, s.Exit)
+			}
+		}
+	})
 }
 
 // checkEnds is called when the process has ended. Where that is not what ended the

@@ -18,7 +18,6 @@ import (
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/span"
 	"github.com/uspan/uspan/instrument/target"
-	"github.com/uspan/uspan/internal/kerneltest"
 	"github.com/uspan/uspan/internal/testprog"
 )
 
@@ -173,8 +172,10 @@ func main() {
 // With Follow, processes of the same executable that a target starts are traced, and
 // what it executes in its place; others are not, and none without.
 func TestFollow(t *testing.T) {
-	exe := testprog.Build(t, kin, testprog.Options{})
-	kerneltest.Require(t)
+	eachBuild(t, kin, func(t *testing.T, exe string, _ testprog.Options, _ int) { testFollow(t, exe) })
+}
+
+func testFollow(t *testing.T, exe string) {
 	other := filepath.Join(t.TempDir(), "other")
 	data, err := os.ReadFile(exe)
 	if err != nil {
@@ -272,8 +273,10 @@ func sum(counts map[int]int) (n int) {
 // Children that are there already are traced, too, and a process that has the id of
 // one that has ended, but is no relative, is not.
 func TestFollowOfProcess(t *testing.T) {
-	exe := testprog.Build(t, kin, testprog.Options{})
-	kerneltest.Require(t)
+	eachBuild(t, kin, func(t *testing.T, exe string, _ testprog.Options, _ int) { testFollowOfProcess(t, exe) })
+}
+
+func testFollowOfProcess(t *testing.T, exe string) {
 	serve := exec.Command(exe, "serve")
 	stdin, err := serve.StdinPipe()
 	if err != nil {

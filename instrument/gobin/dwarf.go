@@ -2,7 +2,6 @@ package gobin
 
 import (
 	"bytes"
-	"cmp"
 	"compress/zlib"
 	"debug/dwarf"
 	"debug/elf"
@@ -10,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -23,29 +21,19 @@ var ErrNoDWARF = errors.New("no DWARF: build without -ldflags=-w or -s, and do n
 // debugInfo is the DWARF of a file. Of its compilation units only those are read
 // that hold a function that is asked for.
 type debugInfo struct {
-	data   *dwarf.Data
-	ranges []unitRange // ascending
-	units  []unit      // ascending
+	data  *dwarf.Data
+	units []unitRange    // ascending
+	roots []dwarf.Offset // of units, ascending
 
-	mu      sync.Mutex
-	skimmer skimmer
-	reader  *dwarf.Reader        // of only
-	indexes map[int][]subprogram // by index of the unit, ascending by entry
-	types   typeTable
+	mu          sync.Mutex
+	subprograms map[dwarf.Offset]map[uint64]dwarf.Offset // by unit, by entry
+	types       typeTable
 }
 
 // A unitRange is code of a compilation unit.
 type unitRange struct {
 	span
-	unit int // index
-}
-
-// A subprogram is where a function is described, and where each of its parameters
-// and results.
-type subprogram struct {
-	entry  uint64
-	at     dwarf.Offset
-	params []dwarf.Offset
+	unit dwarf.Offset
 }
 
 // HasDWARF says whether the file has DWARF, without reading it.
@@ -86,10 +74,7 @@ func (f *File) readDWARF() (*debugInfo, error) {
 			return nil, fmt.Errorf("read the DWARF of %s: section %s: %w", f.Path, name, err)
 		}
 	}
-	d := &debugInfo{
-		data: data, indexes: make(map[int][]subprogram),
-		skimmer: skimmer{info: sections["info"], abbrev: sections["abbrev"]},
-	}
+	d := &debugInfo{data: data, subprograms: map[dwarf.Offset]map[uint64]dwarf.Offset{}}
 	if err := d.readUnits(sections["info"]); err != nil {
 		return nil, fmt.Errorf("read the DWARF of %s: %w", f.Path, err)
 	}
@@ -159,9 +144,9 @@ func (f *File) readDebugSection(name string) ([]byte, error) {
 
 // readUnits reads the root of every unit.
 func (d *debugInfo) readUnits(info []byte) error {
-	d.units = unitsOf(info)
-	for i := range d.units {
-		e, _, err := d.entry(d.units[i].root)
+	d.roots = unitRoots(info)
+	for _, unit := range d.roots {
+		e, _, err := d.entry(unit)
 		if err != nil {
 			return err
 		}
@@ -173,21 +158,21 @@ func (d *debugInfo) readUnits(info []byte) error {
 			return err
 		}
 		for _, g := range ranges {
-			d.ranges = append(d.ranges, unitRange{span{g[0], g[1]}, i})
+			d.units = append(d.units, unitRange{span{g[0], g[1]}, unit})
 		}
 		// A function has a range at least; damaged units could share a long list.
-		if len(d.ranges) > len(info) {
+		if len(d.units) > len(info) {
 			return errors.New("its list of units is damaged")
 		}
 	}
-	sort.Slice(d.ranges, func(i, j int) bool { return d.ranges[i].start < d.ranges[j].start })
+	sort.Slice(d.units, func(i, j int) bool { return d.units[i].start < d.units[j].start })
 	return nil
 }
 
-// unitsOf reads the headers of the units (DWARF 5, section 7.5.1). debug/dwarf has
-// checked them, but does not tell.
-func unitsOf(info []byte) []unit {
-	var units []unit
+// unitRoots finds the root entries: where the headers of the units end (DWARF 5,
+// section 7.5.1). debug/dwarf has checked the headers, but does not tell.
+func unitRoots(info []byte) []dwarf.Offset {
+	var roots []dwarf.Offset
 	for at := 0; at+4 <= len(info); {
 		length, header, word := uint64(binary.LittleEndian.Uint32(info[at:])), 4, 4
 		if length == 0xffffffff {
@@ -200,116 +185,77 @@ func unitsOf(info []byte) []unit {
 			break
 		}
 		next := at + header + int(length)
-		if root := at + header + 2 + 1 + word; root < next { // version, address size, abbreviations
+		if length > 2 {
 			const compile, partial = 1, 3
-			fields := info[at+header : next]
-			u := unit{end: dwarf.Offset(next), version: int(binary.LittleEndian.Uint16(fields)), offsetSize: word}
-			fields = fields[2:]
-			if u.version >= 5 { // the type of the unit and the address size come first
-				kind := fields[0]
-				u.addressSize = int(fields[1])
-				fields = fields[2:]
-				if root++; kind != compile && kind != partial {
+			root := at + header + 2 + 1 + word // version, address size, abbreviations
+			if binary.LittleEndian.Uint16(info[at+header:]) >= 5 {
+				root++ // type of unit
+				if kind := info[at+header+2]; kind != compile && kind != partial {
 					root = next
 				}
-			} else {
-				u.addressSize = int(fields[word])
 			}
 			if root < next {
-				u.abbreviations = uint64(binary.LittleEndian.Uint32(fields))
-				if word == 8 {
-					u.abbreviations = binary.LittleEndian.Uint64(fields)
-				}
-				u.root = dwarf.Offset(root)
-				units = append(units, u)
+				roots = append(roots, dwarf.Offset(root))
 			}
 		}
 		at = next
 	}
-	return units
+	return roots
 }
 
-// subprogram finds the description of the function that begins at addr. The caller
+// subprogram finds the entry of the function that begins at addr. The caller
 // holds d.mu.
-func (d *debugInfo) subprogram(addr uint64) (*subprogram, error) {
-	i := sort.Search(len(d.ranges), func(i int) bool { return d.ranges[i].start > addr })
-	if i == 0 || !d.ranges[i-1].contains(addr) {
-		return nil, errors.New("DWARF describes no code there")
+func (d *debugInfo) subprogram(addr uint64) (*dwarf.Entry, *dwarf.Reader, error) {
+	i := sort.Search(len(d.units), func(i int) bool { return d.units[i].start > addr })
+	if i == 0 || !d.units[i-1].contains(addr) {
+		return nil, nil, errors.New("DWARF describes no code there")
 	}
-	unit := d.ranges[i-1].unit
-	index, ok := d.indexes[unit]
+	unit := d.units[i-1].unit
+	index, ok := d.subprograms[unit]
 	if !ok {
 		var err error
-		if index, err = d.indexUnit(d.units[unit]); err != nil {
-			return nil, err
+		if index, err = d.indexUnit(unit); err != nil {
+			return nil, nil, err
 		}
-		d.indexes[unit] = index
+		d.subprograms[unit] = index
 	}
-	n, ok := slices.BinarySearchFunc(index, addr, func(s subprogram, addr uint64) int { return cmp.Compare(s.entry, addr) })
+	offset, ok := index[addr]
 	if !ok {
-		return nil, errors.New("DWARF does not describe it")
+		return nil, nil, errors.New("DWARF does not describe it")
 	}
-	return &index[n], nil
+	return d.entry(offset)
 }
 
 // indexUnit lists the functions of a unit.
-func (d *debugInfo) indexUnit(u unit) ([]subprogram, error) {
-	var found []subprogram
-	within := false // the last function that was found
-	err := d.skimmer.skim(u, func(at dwarf.Offset, tag dwarf.Tag, depth int) {
-		switch {
-		case depth == 1:
-			if within = tag == dwarf.TagSubprogram; within {
-				found = append(found, subprogram{at: at})
-			}
-		case depth == 2 && within && tag == dwarf.TagFormalParameter:
-			last := &found[len(found)-1]
-			last.params = append(last.params, at)
-		}
-	})
+func (d *debugInfo) indexUnit(unit dwarf.Offset) (map[uint64]dwarf.Offset, error) {
+	e, r, err := d.entry(unit)
 	if err != nil {
 		return nil, err
 	}
-	index := found[:0] // without abstract functions, which have no code
-	for _, s := range found {
-		e, err := d.only(s.at)
-		if err != nil {
-			return nil, err
+	index := map[uint64]dwarf.Offset{}
+	err = children(e, r, func(child *dwarf.Entry) error {
+		if child.Tag == dwarf.TagSubprogram {
+			if low, ok := child.Val(dwarf.AttrLowpc).(uint64); ok {
+				index[low] = child.Offset
+			}
 		}
-		if low, ok := e.Val(dwarf.AttrLowpc).(uint64); ok {
-			s.entry = low
-			index = append(index, s)
-		}
-	}
-	slices.SortStableFunc(index, func(a, b subprogram) int { return cmp.Compare(a.entry, b.entry) })
-	return index, nil
+		return nil
+	})
+	return index, err
 }
 
 // entry reads the entry at an offset, and returns a reader behind it.
 func (d *debugInfo) entry(offset dwarf.Offset) (*dwarf.Entry, *dwarf.Reader, error) {
 	r := d.data.Reader()
-	e, err := entryOf(r, offset)
-	return e, r, err
-}
-
-// only is entry for an entry without those in it. The caller holds d.mu.
-func (d *debugInfo) only(offset dwarf.Offset) (*dwarf.Entry, error) {
-	if d.reader == nil {
-		d.reader = d.data.Reader()
-	}
-	return entryOf(d.reader, offset)
-}
-
-func entryOf(r *dwarf.Reader, offset dwarf.Offset) (*dwarf.Entry, error) {
 	r.Seek(offset)
 	e, err := r.Next()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if e == nil || e.Tag == 0 || e.Offset != offset {
-		return nil, fmt.Errorf("DWARF has no entry at %#x", offset)
+		return nil, nil, fmt.Errorf("DWARF has no entry at %#x", offset)
 	}
-	return e, nil
+	return e, r, nil
 }
 
 // children calls each for the direct children of an entry that has just been

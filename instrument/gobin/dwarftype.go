@@ -20,7 +20,6 @@ const (
 const (
 	maxTypes  = 1 << 20
 	maxFields = 1 << 14
-	maxParams = 1 << 10
 )
 
 // A typeTable holds the types that were read, by the offset of their entry. It
@@ -104,7 +103,7 @@ func (t *typeTable) resolve(alias *Type) {
 }
 
 func (d *debugInfo) fillType(p pendingType) error {
-	e, err := d.only(p.offset)
+	e, r, err := d.entry(p.offset)
 	if err != nil {
 		return err
 	}
@@ -154,7 +153,7 @@ func (d *debugInfo) fillType(p pendingType) error {
 		if hasUnderlying {
 			t.Elem = d.types.at(underlying)
 		}
-		return children(e, d.reader, func(child *dwarf.Entry) error {
+		return children(e, r, func(child *dwarf.Entry) error {
 			if n, ok := child.Val(dwarf.AttrCount).(int64); ok {
 				t.Len = n
 			} else if last, ok := child.Val(dwarf.AttrUpperBound).(int64); ok {
@@ -163,7 +162,7 @@ func (d *debugInfo) fillType(p pendingType) error {
 			return nil
 		})
 	case Struct:
-		return children(e, d.reader, func(child *dwarf.Entry) error {
+		return children(e, r, func(child *dwarf.Entry) error {
 			return d.addField(t, child)
 		})
 	case Interface:
@@ -180,7 +179,7 @@ func (d *debugInfo) fillType(p pendingType) error {
 
 // fillImpl finds the struct that a map points to: its entry refers to a pointer.
 func (d *debugInfo) fillImpl(t *Type, pointer dwarf.Offset) error {
-	e, err := d.only(pointer)
+	e, _, err := d.entry(pointer)
 	if err != nil {
 		return err
 	}
@@ -216,7 +215,7 @@ func (d *debugInfo) isEmptyInterface(e *dwarf.Entry) (bool, error) {
 		if !ok {
 			return false, nil
 		}
-		next, err := d.only(offset)
+		next, _, err := d.entry(offset)
 		if err != nil {
 			return false, err
 		}

@@ -3,7 +3,6 @@ package gobin
 import (
 	"debug/dwarf"
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -61,19 +60,12 @@ func (f *File) Dictionary(fn *Function) (takes Dictionary, first bool) {
 }
 
 func (d *debugInfo) signature(fn *Function) (*Signature, error) {
-	params, err := d.parameters(fn.Entry)
+	params, name, err := d.parameters(fn.Entry)
 	if err != nil {
 		return nil, err
 	}
-	s := &Signature{Dictionary: takesDictionary(fn.Symbol)}
 	// Before Go 1.21 the function table has `F[...]` for `F[go.shape.int]`.
-	if strings.Contains(fn.Symbol, "[...]") {
-		name, err := d.functionName(fn.Entry)
-		if err != nil {
-			return nil, err
-		}
-		s.Dictionary = takesDictionary(name)
-	}
+	s := &Signature{Dictionary: takesDictionary(fn.Symbol) || takesDictionary(name)}
 	for _, listed := range params {
 		if listed.name == ".dict" {
 			s.Dictionary = true
@@ -100,7 +92,7 @@ func (d *debugInfo) signature(fn *Function) (*Signature, error) {
 
 // dictionaryWord is that of the type at an offset: see Param.
 func (d *debugInfo) dictionaryWord(typ dwarf.Offset) (int, error) {
-	e, err := d.only(typ)
+	e, _, err := d.entry(typ)
 	if err != nil {
 		return 0, err
 	}
@@ -111,61 +103,50 @@ func (d *debugInfo) dictionaryWord(typ dwarf.Offset) (int, error) {
 	return int(index) + 1, nil
 }
 
-// parameters returns the parameters and results of the function that begins at
-// addr. Where the compiler can also inline the function, they have most attributes
-// in the abstract function, but that one lists the named ones only.
-func (d *debugInfo) parameters(addr uint64) ([]parameter, error) {
-	s, err := d.subprogram(addr)
+// parameters returns the entries of the parameters and results of the function
+// that begins at addr, and its name. Where the compiler can also inline the
+// function, they have most attributes in the abstract function, but that one
+// lists the named ones only.
+func (d *debugInfo) parameters(addr uint64) ([]parameter, string, error) {
+	e, r, err := d.subprogram(addr)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	params := make([]parameter, 0, len(s.params))
-	for _, at := range s.params {
-		e, err := d.only(at)
+	function, _ := e.Val(dwarf.AttrName).(string)
+	if origin, ok := e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
+		abstract, _, err := d.entry(origin)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		if origin, ok := e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
-			if e, err = d.only(origin); err != nil {
-				return nil, err
+		function, _ = abstract.Val(dwarf.AttrName).(string)
+	}
+	var params []parameter
+	seen := map[string]bool{}
+	err = children(e, r, func(child *dwarf.Entry) error {
+		if child.Tag != dwarf.TagFormalParameter {
+			return nil
+		}
+		if origin, ok := child.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
+			if child, _, err = d.entry(origin); err != nil {
+				return err
 			}
 		}
 		p := parameter{}
-		p.name, _ = e.Val(dwarf.AttrName).(string)
-		p.result, _ = e.Val(dwarf.AttrVarParam).(bool)
+		p.name, _ = child.Val(dwarf.AttrName).(string)
+		p.result, _ = child.Val(dwarf.AttrVarParam).(bool)
 		var ok bool
-		if p.typ, ok = e.Val(dwarf.AttrType).(dwarf.Offset); !ok {
-			return nil, fmt.Errorf("parameter %q has no type", p.name)
+		if p.typ, ok = child.Val(dwarf.AttrType).(dwarf.Offset); !ok {
+			return fmt.Errorf("parameter %q has no type", p.name)
 		}
 		// A variable that the compiler took apart is listed once a part.
-		if p.name != "_" && slices.ContainsFunc(params, func(q parameter) bool { return q.name == p.name }) {
-			continue
+		if seen[p.name] && p.name != "_" {
+			return nil
 		}
-		if len(params) == maxParams {
-			return nil, fmt.Errorf("it has more than %d parameters", maxParams)
-		}
+		seen[p.name] = true
 		params = append(params, p)
-	}
-	return params, nil
-}
-
-// functionName is the name of the function that begins at addr, as DWARF has it.
-func (d *debugInfo) functionName(addr uint64) (string, error) {
-	s, err := d.subprogram(addr)
-	if err != nil {
-		return "", err
-	}
-	e, err := d.only(s.at)
-	if err != nil {
-		return "", err
-	}
-	if origin, ok := e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
-		if e, err = d.only(origin); err != nil {
-			return "", err
-		}
-	}
-	name, _ := e.Val(dwarf.AttrName).(string)
-	return name, nil
+		return nil
+	})
+	return params, function, err
 }
 
 // A parameter is a parameter or a result as DWARF has it.
