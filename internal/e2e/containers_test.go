@@ -17,6 +17,7 @@ func (d *docker) buildScratch(t *testing.T, tag string, files map[string]string)
 	dir := t.TempDir()
 	dockerfile := "FROM scratch\n"
 	for name, from := range files {
+		mkdir(t, filepath.Dir(filepath.Join(dir, name)))
 		link(t, from, filepath.Join(dir, name))
 		dockerfile += "COPY " + name + " /" + name + "\nENTRYPOINT [\"/" + name + "\"]\n"
 	}
@@ -95,29 +96,66 @@ func TestDockerContainersOfOneImage(t *testing.T) {
 	}
 }
 
-// Uspan in a container that shares the PID namespace of another, as sidecars do:
-// it traces that one, and no other container of the image.
+// Uspan in a container that shares the PID namespace of another, as sidecars do,
+// with the least that works: it traces that one, and no other container of the
+// image. The worker is root's, as uspan is, or another user's.
 func TestDockerSidecar(t *testing.T) {
 	kerneltest.Require(t)
-	engine := startDocker(t)
+	engine := startDocker(t, bpfRuntime(t))
 	engine.buildScratch(t, "worker", map[string]string{"worker": buildWorker(t)})
 	engine.buildScratch(t, "uspan", map[string]string{"uspan": filepath.Join(build(t, "./cmd/uspan"), "uspan")})
-	a, b := engine.startWorker(t, "worker-a", "worker"), engine.startWorker(t, "worker-b", "worker")
-	for _, target := range []string{"/worker", "1"} {
-		t.Run(target, func(t *testing.T) {
+	for _, test := range []struct {
+		name, user, runtime string
+		capabilities        []string
+		target              string
+		// refusal is what uspan says where that is too little.
+		refusal string
+	}{
+		// As in docker-compose.yml.
+		{"by path", "0", "runc", []string{"SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH"}, "/worker", ""},
+		{"by process id", "0", "runc", []string{"SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH"}, "1", ""},
+		{"of another user", "65534", "runc", []string{"SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH"}, "/worker", ""},
+		{"of the same user", "0", "runc", []string{"SYS_ADMIN", "SYS_PTRACE"}, "/worker", ""},
+		{"with CAP_BPF and CAP_PERFMON", "0", "bpf", []string{"SYS_ADMIN", "SYS_PTRACE"}, "/worker", ""},
+		{"with CAP_BPF and CAP_PERFMON, of another user", "65534", "bpf", []string{"SYS_ADMIN", "SYS_PTRACE", "DAC_READ_SEARCH"}, "/worker", ""},
+
+		{"without CAP_SYS_ADMIN", "0", "runc", []string{"SYS_PTRACE", "DAC_READ_SEARCH"}, "1", "CAP_BPF"},
+		{"without CAP_SYS_PTRACE", "0", "runc", []string{"SYS_ADMIN", "DAC_READ_SEARCH"}, "1", "CAP_SYS_PTRACE"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			startAs := func(name string) *worker {
+				return startWorker(t, name, engine.run(name, "-i", "-e", "WORKER", "-e", "OTEL_SERVICE_NAME", "--user="+test.user, "worker"))
+			}
+			a, b := startAs("worker-a"), startAs("worker-b")
 			dir := t.TempDir()
 			if err := os.Chmod(dir, 0o777); err != nil {
 				t.Fatal(err)
 			}
-			u := start(t, filepath.Join(dir, "spans.json"), engine.run("uspan", "--pid=container:worker-a",
-				// As in docker-compose.yml.
-				"--cap-drop=ALL", "--cap-add=SYS_PTRACE", "--cap-add=DAC_READ_SEARCH", "--cap-add=SYS_ADMIN",
-				"--read-only", "-v", dir+":/spans",
-				"uspan", "attach", "-f", "main.work", "-o", "json=/spans/spans.json", target))
+			args := []string{"--pid=container:worker-a", "--runtime=" + test.runtime, "--cap-drop=ALL"}
+			for _, capability := range test.capabilities {
+				args = append(args, "--cap-add="+capability)
+			}
+			args = append(args, "--security-opt=no-new-privileges", "--read-only", "-v", dir+":/spans",
+				"uspan", "attach", "-f", "main.work", "-o", "json=/spans/spans.json", test.target)
+			if test.refusal != "" {
+				out, err := engine.run("uspan", args...).CombinedOutput()
+				if err == nil || !strings.Contains(string(out), test.refusal) {
+					t.Errorf("%v\n%s", err, out)
+				}
+				a.work(t, 1)
+				return
+			}
+			u := start(t, filepath.Join(dir, "spans.json"), engine.run("uspan", args...))
 			a.work(t, 1000)
 			b.work(t, 2000)
-			resources := checkCalls(t, u.finish(t), map[string]int{"worker-a": 1000})
-			engine.checkContainer(t, resources["worker-a"], "worker-a")
+			resource := checkCalls(t, u.finish(t), map[string]int{"worker-a": 1000})["worker-a"]
+			if test.runtime == "bpf" { // to enter another UTS namespace takes CAP_SYS_ADMIN
+				if name, found := resource["host.name"]; found {
+					t.Errorf("host.name is %v", name)
+				}
+				resource["host.name"] = engine.containerID(t, "worker-a")[:12]
+			}
+			engine.checkContainer(t, resource, "worker-a")
 		})
 	}
 }

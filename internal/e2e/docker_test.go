@@ -32,21 +32,18 @@ type docker struct {
 	log    bytes.Buffer // complete when it has ended
 }
 
-// startDocker runs a daemon until the test ends. Where the machine has not got
+// startDocker runs a daemon with some flags until the test ends. Where the machine has not got
 // what it needs (Debian's docker.io, docker-compose and iproute2, or their
-// like), the test is skipped, and fails instead when REQUIRE_DOCKER is 1.
-func startDocker(t *testing.T) *docker { return startDockerUnder(t) }
+// like), or no daemon runs on it: see noDocker.
+func startDocker(t *testing.T, flags ...string) *docker { return startDockerUnder(t, nil, flags...) }
 
 // startDockerUnder is startDocker with another command in front, that starts
 // the daemon and ends as the daemon does.
-func startDockerUnder(t *testing.T, command ...string) *docker {
+func startDockerUnder(t *testing.T, command []string, flags ...string) *docker {
 	t.Helper()
 	for _, name := range []string{"dockerd", "docker", "docker-compose", "ip"} {
 		if _, err := exec.LookPath(name); err != nil {
-			if os.Getenv("REQUIRE_DOCKER") == "1" {
-				t.Fatalf("needs %s", name)
-			}
-			t.Skipf("needs %s", name)
+			noDocker(t, "needs %s", name)
 		}
 	}
 	dir := t.TempDir()
@@ -54,7 +51,7 @@ func startDockerUnder(t *testing.T, command ...string) *docker {
 	d := &docker{host: "unix://" + socket, ended: make(chan struct{})}
 	d.daemon = exec.Command("sh", slices.Concat([]string{"-c", `ip link set lo up && exec "$@"`, "sh"}, command, []string{"dockerd",
 		"--host=" + d.host, "--pidfile=" + filepath.Join(dir, "pid"),
-		"--data-root=" + filepath.Join(dir, "data"), "--exec-root=" + filepath.Join(dir, "exec")})...)
+		"--data-root=" + filepath.Join(dir, "data"), "--exec-root=" + filepath.Join(dir, "exec")}, flags)...)
 	d.daemon.Stdout, d.daemon.Stderr = &d.log, &d.log
 	d.daemon.SysProcAttr = &syscall.SysProcAttr{
 		Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
@@ -74,7 +71,7 @@ func startDockerUnder(t *testing.T, command ...string) *docker {
 		}
 	})
 
-	d.awaitReady(t, socket, d.ended)
+	d.awaitReady(t, socket, command)
 	var err error
 	d.network, err = unix.Open(fmt.Sprintf("/proc/%d/ns/net", d.daemon.Process.Pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -82,6 +79,16 @@ func startDockerUnder(t *testing.T, command ...string) *docker {
 	}
 	t.Cleanup(func() { unix.Close(d.network) })
 	return d
+}
+
+// noDocker ends a test that the machine has not got the Docker for: it is skipped,
+// and fails instead when REQUIRE_DOCKER is 1.
+func noDocker(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("REQUIRE_DOCKER") == "1" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
 }
 
 // stop asks the daemon to end, and waits until it has.
@@ -94,7 +101,7 @@ func (d *docker) stop() {
 	}
 }
 
-func (d *docker) awaitReady(t *testing.T, socket string, ended <-chan struct{}) {
+func (d *docker) awaitReady(t *testing.T, socket string, command []string) {
 	t.Helper()
 	deadline := time.After(time.Minute)
 	for {
@@ -104,8 +111,11 @@ func (d *docker) awaitReady(t *testing.T, socket string, ended <-chan struct{}) 
 			return
 		}
 		select {
-		case <-ended:
-			t.Fatal("dockerd ended before it was ready")
+		case <-d.ended:
+			if len(command) > 0 {
+				t.Fatalf("dockerd does not run under %s", command[0])
+			}
+			noDocker(t, "dockerd does not run here:\n%s", warnings(d.log.String()))
 		case <-deadline:
 			t.Fatalf("dockerd is not ready: %v", err)
 		case <-time.After(50 * time.Millisecond):

@@ -23,8 +23,8 @@ func TestDockerd(t *testing.T) {
 	alone.stop()
 
 	spansFile := filepath.Join(t.TempDir(), "spans.json")
-	traced := startDockerUnder(t, filepath.Join(build(t, "./cmd/uspan"), "uspan"), "run",
-		"-f", "github.com/docker/docker/daemon.*", "-o", "json="+spansFile, "--")
+	traced := startDockerUnder(t, []string{filepath.Join(build(t, "./cmd/uspan"), "uspan"), "run",
+		"-f", "github.com/docker/docker/daemon.*", "-o", "json=" + spansFile, "--"})
 	const questions = 3
 	for range questions {
 		if diff := cmp.Diff(want, describe(t, traced)); diff != "" {
