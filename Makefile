@@ -5,7 +5,7 @@ C_FILES = $(wildcard bpf/*.c bpf/*.h internal/bench/*.c)
 # Probing other processes needs root. Root's own HOME keeps its caches apart.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo -H -E env "PATH=$$PATH")
 
-.PHONY: help build demo demo-shop test test-short test-all test-kernel test-kernels bench bench-start generate offsets lint format picture image clean
+.PHONY: help build demo demo-shop test test-short test-all test-kernel test-kernels bench bench-recipe bench-start generate offsets lint format picture image clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -48,6 +48,9 @@ test-kernels: machines ## Run them here and on all kernels, half an hour, and wr
 
 bench: ## Measure what a traced call costs, beside the floor and the usual recipe
 	$(SUDO) go run ./internal/bench
+
+bench-recipe: ## Write into docs/hist.md what hist and the usual recipe make of one program
+	$(SUDO) go run ./internal/bench -recipe docs/hist.md
 
 bench-start: ## Measure start, end and memory with 10,000 functions (builds a 110 MB program, once)
 	$(SUDO) go run ./internal/bench/start -rclone

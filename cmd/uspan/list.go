@@ -58,16 +58,18 @@ func newList() *cobra.Command {
 
 // tableOf is a list for people: a line a function, below it what is to be known.
 func tableOf(p *plan.Plan) *term.Table {
-	table := &term.Table{Head: []string{"ENTRY", "RETURNS", "DECLARED AT", "FUNCTION"}}
-	for l := range p.List {
-		row := term.Row{Cells: []string{"-", "-", "", l.Signature()}, Notes: l.Notes(), Faint: l.Refused != ""}
-		if l.Refused == "" {
-			row.Cells[0], row.Cells[1] = l.EntryCost, l.Returns()
+	return &term.Table{Head: []string{"ENTRY", "RETURNS", "DECLARED AT", "FUNCTION"}, Rows: func(yield func(term.Row) bool) {
+		for l := range p.List {
+			row := term.Row{Cells: []string{"-", "-", "", l.Signature()}, Notes: l.Notes(), Faint: l.Refused != ""}
+			if l.Refused == "" {
+				row.Cells[0], row.Cells[1] = l.EntryCost, l.Returns()
+			}
+			if l.File != "" {
+				row.Cells[2] = fmt.Sprintf("%s:%d", l.File, l.Line)
+			}
+			if !yield(row) {
+				return
+			}
 		}
-		if l.File != "" {
-			row.Cells[2] = fmt.Sprintf("%s:%d", l.File, l.Line)
-		}
-		table.Rows = append(table.Rows, row)
-	}
-	return table
+	}}
 }

@@ -36,6 +36,26 @@ func TestReadmeCommands(t *testing.T) {
 	}
 }
 
+// The commands that answer the README's questions are those that talk.txtar runs.
+func TestReadmeQuestions(t *testing.T) {
+	script, err := os.ReadFile("testdata/script/talk.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(readme(t), "\n| question | command |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	commands := regexp.MustCompile("`(?:sudo )?(uspan .*?fibonacci.*?)`").FindAllStringSubmatch(table, -1)
+	if len(commands) != 5 {
+		t.Errorf("the README asks %d questions", len(commands))
+	}
+	for _, command := range commands {
+		// There the signal's spans go to a file, too.
+		if rules, _, _ := strings.Cut(command[1], " -- "); !strings.Contains(string(script), " "+rules+" ") && !strings.Contains(string(script), " "+rules+"\n") {
+			t.Errorf("%s is not in talk.txtar", command[1])
+		}
+	}
+}
+
 // configOfReadme is the configuration file in the README, in two pieces.
 func configOfReadme(t *testing.T) string {
 	t.Helper()

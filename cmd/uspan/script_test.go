@@ -39,6 +39,12 @@ import (
 //	thread NAME PID            NAME is the id of a thread that is no process
 //	spans FILE                 prints what -o json has written: a line a span, its
 //	                           name, service, process id and arguments
+//	stacks FILE                prints, for each such span, the functions of its stack,
+//	                           down to where the kernel called a signal's handler
+//	timeless FILE              prints a file (stdout and stderr are those of the last
+//	                           command) without what differs from run to run: T for
+//	                           times, PID for the process id, and a row in place of
+//	                           all rows of a histogram, with the sum of their calls
 //	received                   prints in the same way what $OTLP has got, and
 //	received http              what $OTLP_HTTP has
 func TestScript(t *testing.T) {
@@ -53,6 +59,7 @@ func TestScript(t *testing.T) {
 		"SHOPAMD64": shopFor(t, "amd64"),
 		"CHARGE":    charge(t),
 		"FIBONACCI": testprog.Build(t, "../../examples/fibonacci", testprog.Options{}),
+		"FIBAMD64":  testprog.Build(t, "../../examples/fibonacci", testprog.Options{GOARCH: "amd64", Flags: []string{"-trimpath"}}),
 		"KIN":       testprog.Build(t, kin, testprog.Options{}),
 		"GO386":     testprog.Build(t, empty, testprog.Options{GOARCH: "386"}),
 		"FOREIGN":   testprog.Build(t, empty, testprog.Options{GOARCH: foreign}),
@@ -95,6 +102,8 @@ func TestScript(t *testing.T) {
 			"end":      end,
 			"thread":   thread,
 			"spans":    spans,
+			"stacks":   stacksOf,
+			"timeless": timeless,
 			"received": received,
 		},
 	})
@@ -226,18 +235,73 @@ func thread(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func spans(ts *testscript.TestScript, _ bool, args []string) {
-	for line := range strings.Lines(ts.ReadFile(args[0])) {
+	eachSpan(ts, args[0], func(span ptrace.Span, resource map[string]any) {
+		printSpan(ts.Stdout(), span.Name(), resource, span.Attributes().AsRaw())
+	})
+}
+
+// eachSpan yields the spans that -o json has written to a file, with their resources.
+func eachSpan(ts *testscript.TestScript, file string, yield func(span ptrace.Span, resource map[string]any)) {
+	for line := range strings.Lines(ts.ReadFile(file)) {
 		traces, err := new(ptrace.JSONUnmarshaler).UnmarshalTraces([]byte(line))
 		ts.Check(err)
 		for _, resource := range traces.ResourceSpans().All() {
 			from := resource.Resource().Attributes().AsRaw()
 			for _, scope := range resource.ScopeSpans().All() {
 				for _, span := range scope.Spans().All() {
-					printSpan(ts.Stdout(), span.Name(), from, span.Attributes().AsRaw())
+					yield(span, from)
 				}
 			}
 		}
 	}
+}
+
+func stacksOf(ts *testscript.TestScript, _ bool, args []string) {
+	eachSpan(ts, args[0], func(span ptrace.Span, _ map[string]any) {
+		stack, _ := span.Attributes().Get("code.stacktrace")
+		var functions []string
+		for _, line := range framesLine.FindAllStringSubmatch(stack.AsString(), -1) {
+			if n := len(functions); n > 0 && functions[n-1] == "runtime.sigtramp" {
+				functions = append(functions, "what it interrupted")
+				break
+			}
+			functions = append(functions, line[1])
+		}
+		fmt.Fprint(ts.Stdout(), strings.Join(functions, " ← "))
+		fmt.Fprintln(ts.Stdout())
+	})
+}
+
+var (
+	// framesLine is one of a stack trace with a function.
+	framesLine = regexp.MustCompile(`(?m)^([^\t\n]+)\(\.\.\.\)$`)
+	times      = regexp.MustCompile(` *[0-9.]+(?:ns|µs|ms|s)\b`)
+	pids       = regexp.MustCompile(`(pid )[0-9]+`)
+	bars       = regexp.MustCompile(`^ T … T +([0-9,]+)|^ +⋮$`)
+)
+
+func timeless(ts *testscript.TestScript, _ bool, args []string) {
+	rows := 0
+	end := func() {
+		if rows > 0 {
+			fmt.Fprintf(ts.Stdout(), "  T … T  %d\n", rows)
+		}
+		rows = 0
+	}
+	text := times.ReplaceAllString(ts.ReadFile(args[0]), " T")
+	for line := range strings.Lines(pids.ReplaceAllString(text, "${1}PID")) {
+		if row := bars.FindStringSubmatch(strings.TrimSuffix(line, "\n")); row != nil {
+			if row[1] != "" {
+				n, err := strconv.Atoi(strings.ReplaceAll(row[1], ",", ""))
+				ts.Check(err)
+				rows += n
+			}
+			continue
+		}
+		end()
+		fmt.Fprint(ts.Stdout(), line)
+	}
+	end()
 }
 
 func received(ts *testscript.TestScript, _ bool, args []string) {

@@ -26,12 +26,14 @@ var methods = []struct {
 
 func main() {
 	rounds := flag.Int("n", 0, "end after so many rounds (0: never)")
+	seed := flag.Uint64("seed", rand.Uint64(), "choose the same numbers again")
 	flag.Parse()
+	random := rand.New(rand.NewPCG(*seed, 0))
 
 	fmt.Println("fibonacci: pid", os.Getpid())
 	for round := 0; *rounds == 0 || round < *rounds; round++ {
 		method := methods[round%len(methods)]
-		n := 1 + rand.IntN(method.upTo)
+		n := 1 + random.IntN(method.upTo)
 		number, err := compute(method.name, n)
 		if err != nil {
 			fmt.Printf("%s: %v\n", method.name, err)

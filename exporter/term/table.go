@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 )
 
@@ -11,7 +12,8 @@ import (
 // width.
 type Table struct {
 	Head []string
-	Rows []Row
+	// Rows are gone through twice: there may be too many to hold.
+	Rows iter.Seq[Row]
 }
 
 // A Row is a line of a Table, and what stands below it.
@@ -33,11 +35,14 @@ func WriteTable(w io.Writer, config Config, table *Table) error {
 	widths := make([]int, last)
 	for i := range widths {
 		widths[i] = widthOf(table.Head[i])
-		for _, row := range table.Rows {
+	}
+	for row := range table.Rows {
+		for i := range widths {
 			widths[i] = max(widths[i], widthOf(row.Cells[i]))
 		}
-		// Places are paths: what is cut is their beginning.
-		if width > 0 {
+	}
+	if width > 0 { // places are paths: what is cut is their beginning
+		for i := range widths {
 			widths[i] = min(widths[i], max(16, width/4))
 		}
 	}
@@ -60,8 +65,7 @@ func WriteTable(w io.Writer, config Config, table *Table) error {
 		fmt.Fprintln(out)
 	}
 	line(table.Head, faint, faint)
-	for i := range table.Rows {
-		row := &table.Rows[i]
+	for row := range table.Rows {
 		name, note := bold, odd
 		if row.Faint {
 			name, note = faint, faint

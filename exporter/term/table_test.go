@@ -2,6 +2,7 @@ package term
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,10 +10,10 @@ import (
 )
 
 func TestTable(t *testing.T) {
-	table := &Table{Head: []string{"ENTRY", "DECLARED AT", "FUNCTION"}, Rows: []Row{
+	table := &Table{Head: []string{"ENTRY", "DECLARED AT", "FUNCTION"}, Rows: slices.Values([]Row{
 		{Cells: []string{"emulated", "/src/shop/cart/cart.go:15", "cart.(*Cart).Add(c *cart.Cart, thing string) error"}, Notes: []string{"arg c.things: a map below the capture depth"}},
 		{Cells: []string{"-", "", "runtime.gogo"}, Notes: []string{"not traced"}, Faint: true},
-	}}
+	})}
 	for _, test := range []struct {
 		width int
 		color bool

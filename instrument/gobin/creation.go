@@ -1,7 +1,10 @@
 package gobin
 
 import (
+	"bytes"
 	"debug/elf"
+	"encoding/binary"
+	"iter"
 
 	"golang.org/x/arch/x86/x86asm"
 )
@@ -91,7 +94,10 @@ func (f *File) goidgenFromSymbols() uint64 {
 // MayCall says whether the code of a function has the bytes of a direct call of
 // one of the targets anywhere. It is fast, and true for some that do not call.
 func (f *File) MayCall(fn *Function, targets map[uint64]bool) bool {
-	code, err := f.readAlloc(fn.Entry, fn.End-fn.Entry)
+	if fn.End < fn.Entry {
+		return false
+	}
+	code, err := f.view(fn.Entry, fn.End-fn.Entry)
 	if err != nil {
 		return false
 	}
@@ -105,13 +111,28 @@ func (f *File) MayCall(fn *Function, targets map[uint64]bool) bool {
 		}
 		return false
 	}
-	for at := 0; at+5 <= len(code); at++ {
-		// CALL rel32, from the next instruction on.
-		if code[at] == 0xe8 && targets[fn.Entry+uint64(at)+5+uint64(int64(int32(f.elf.ByteOrder.Uint32(code[at+1:]))))] {
+	for at := range relativeCalls(code) {
+		if targets[fn.Entry+uint64(at)+5+uint64(int64(int32(binary.LittleEndian.Uint32(code[at+1:]))))] {
 			return true
 		}
 	}
 	return false
+}
+
+// relativeCalls yields where code of amd64 has the bytes of a CALL rel32, whose
+// distance is from the next instruction on.
+func relativeCalls(code []byte) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for at := 0; at+5 <= len(code); at++ {
+			next := bytes.IndexByte(code[at:len(code)-4], 0xe8)
+			if next < 0 {
+				return
+			}
+			if at += next; !yield(at) {
+				return
+			}
+		}
+	}
 }
 
 // FunctionValue is the entry of the function that the function value at an

@@ -2,6 +2,7 @@ package gobin
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"debug/dwarf"
 	"debug/elf"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -21,19 +23,29 @@ var ErrNoDWARF = errors.New("no DWARF: build without -ldflags=-w or -s, and do n
 // debugInfo is the DWARF of a file. Of its compilation units only those are read
 // that hold a function that is asked for.
 type debugInfo struct {
-	data  *dwarf.Data
-	units []unitRange    // ascending
-	roots []dwarf.Offset // of units, ascending
+	data   *dwarf.Data
+	ranges []unitRange // ascending
+	units  []unit      // ascending
 
-	mu          sync.Mutex
-	subprograms map[dwarf.Offset]map[uint64]dwarf.Offset // by unit, by entry
-	types       typeTable
+	mu      sync.Mutex
+	skimmer skimmer
+	reader  *dwarf.Reader        // of only
+	indexes map[int][]subprogram // by index of the unit, ascending by entry
+	types   typeTable
 }
 
 // A unitRange is code of a compilation unit.
 type unitRange struct {
 	span
-	unit dwarf.Offset
+	unit int // index
+}
+
+// A subprogram is where a function is described, and where each of its parameters
+// and results.
+type subprogram struct {
+	entry  uint64
+	at     dwarf.Offset
+	params []dwarf.Offset
 }
 
 // HasDWARF says whether the file has DWARF, without reading it.
@@ -74,7 +86,10 @@ func (f *File) readDWARF() (*debugInfo, error) {
 			return nil, fmt.Errorf("read the DWARF of %s: section %s: %w", f.Path, name, err)
 		}
 	}
-	d := &debugInfo{data: data, subprograms: map[dwarf.Offset]map[uint64]dwarf.Offset{}}
+	d := &debugInfo{
+		data: data, indexes: make(map[int][]subprogram),
+		skimmer: skimmer{info: sections["info"], abbrev: sections["abbrev"]},
+	}
 	if err := d.readUnits(sections["info"]); err != nil {
 		return nil, fmt.Errorf("read the DWARF of %s: %w", f.Path, err)
 	}
@@ -144,9 +159,9 @@ func (f *File) readDebugSection(name string) ([]byte, error) {
 
 // readUnits reads the root of every unit.
 func (d *debugInfo) readUnits(info []byte) error {
-	d.roots = unitRoots(info)
-	for _, unit := range d.roots {
-		e, _, err := d.entry(unit)
+	d.units = unitsOf(info)
+	for i := range d.units {
+		e, _, err := d.entry(d.units[i].root)
 		if err != nil {
 			return err
 		}
@@ -158,21 +173,21 @@ func (d *debugInfo) readUnits(info []byte) error {
 			return err
 		}
 		for _, g := range ranges {
-			d.units = append(d.units, unitRange{span{g[0], g[1]}, unit})
+			d.ranges = append(d.ranges, unitRange{span{g[0], g[1]}, i})
 		}
 		// A function has a range at least; damaged units could share a long list.
-		if len(d.units) > len(info) {
+		if len(d.ranges) > len(info) {
 			return errors.New("its list of units is damaged")
 		}
 	}
-	sort.Slice(d.units, func(i, j int) bool { return d.units[i].start < d.units[j].start })
+	sort.Slice(d.ranges, func(i, j int) bool { return d.ranges[i].start < d.ranges[j].start })
 	return nil
 }
 
-// unitRoots finds the root entries: where the headers of the units end (DWARF 5,
-// section 7.5.1). debug/dwarf has checked the headers, but does not tell.
-func unitRoots(info []byte) []dwarf.Offset {
-	var roots []dwarf.Offset
+// unitsOf reads the headers of the units (DWARF 5, section 7.5.1). debug/dwarf has
+// checked them, but does not tell.
+func unitsOf(info []byte) []unit {
+	var units []unit
 	for at := 0; at+4 <= len(info); {
 		length, header, word := uint64(binary.LittleEndian.Uint32(info[at:])), 4, 4
 		if length == 0xffffffff {
@@ -185,77 +200,116 @@ func unitRoots(info []byte) []dwarf.Offset {
 			break
 		}
 		next := at + header + int(length)
-		if length > 2 {
+		if root := at + header + 2 + 1 + word; root < next { // version, address size, abbreviations
 			const compile, partial = 1, 3
-			root := at + header + 2 + 1 + word // version, address size, abbreviations
-			if binary.LittleEndian.Uint16(info[at+header:]) >= 5 {
-				root++ // type of unit
-				if kind := info[at+header+2]; kind != compile && kind != partial {
+			fields := info[at+header : next]
+			u := unit{end: dwarf.Offset(next), version: int(binary.LittleEndian.Uint16(fields)), offsetSize: word}
+			fields = fields[2:]
+			if u.version >= 5 { // the type of the unit and the address size come first
+				kind := fields[0]
+				u.addressSize = int(fields[1])
+				fields = fields[2:]
+				if root++; kind != compile && kind != partial {
 					root = next
 				}
+			} else {
+				u.addressSize = int(fields[word])
 			}
 			if root < next {
-				roots = append(roots, dwarf.Offset(root))
+				u.abbreviations = uint64(binary.LittleEndian.Uint32(fields))
+				if word == 8 {
+					u.abbreviations = binary.LittleEndian.Uint64(fields)
+				}
+				u.root = dwarf.Offset(root)
+				units = append(units, u)
 			}
 		}
 		at = next
 	}
-	return roots
+	return units
 }
 
-// subprogram finds the entry of the function that begins at addr. The caller
+// subprogram finds the description of the function that begins at addr. The caller
 // holds d.mu.
-func (d *debugInfo) subprogram(addr uint64) (*dwarf.Entry, *dwarf.Reader, error) {
-	i := sort.Search(len(d.units), func(i int) bool { return d.units[i].start > addr })
-	if i == 0 || !d.units[i-1].contains(addr) {
-		return nil, nil, errors.New("DWARF describes no code there")
+func (d *debugInfo) subprogram(addr uint64) (*subprogram, error) {
+	i := sort.Search(len(d.ranges), func(i int) bool { return d.ranges[i].start > addr })
+	if i == 0 || !d.ranges[i-1].contains(addr) {
+		return nil, errors.New("DWARF describes no code there")
 	}
-	unit := d.units[i-1].unit
-	index, ok := d.subprograms[unit]
+	unit := d.ranges[i-1].unit
+	index, ok := d.indexes[unit]
 	if !ok {
 		var err error
-		if index, err = d.indexUnit(unit); err != nil {
-			return nil, nil, err
+		if index, err = d.indexUnit(d.units[unit]); err != nil {
+			return nil, err
 		}
-		d.subprograms[unit] = index
+		d.indexes[unit] = index
 	}
-	offset, ok := index[addr]
+	n, ok := slices.BinarySearchFunc(index, addr, func(s subprogram, addr uint64) int { return cmp.Compare(s.entry, addr) })
 	if !ok {
-		return nil, nil, errors.New("DWARF does not describe it")
+		return nil, errors.New("DWARF does not describe it")
 	}
-	return d.entry(offset)
+	return &index[n], nil
 }
 
 // indexUnit lists the functions of a unit.
-func (d *debugInfo) indexUnit(unit dwarf.Offset) (map[uint64]dwarf.Offset, error) {
-	e, r, err := d.entry(unit)
+func (d *debugInfo) indexUnit(u unit) ([]subprogram, error) {
+	var found []subprogram
+	within := false // the last function that was found
+	err := d.skimmer.skim(u, func(at dwarf.Offset, tag dwarf.Tag, depth int) {
+		switch {
+		case depth == 1:
+			if within = tag == dwarf.TagSubprogram; within {
+				found = append(found, subprogram{at: at})
+			}
+		case depth == 2 && within && tag == dwarf.TagFormalParameter:
+			last := &found[len(found)-1]
+			last.params = append(last.params, at)
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
-	index := map[uint64]dwarf.Offset{}
-	err = children(e, r, func(child *dwarf.Entry) error {
-		if child.Tag == dwarf.TagSubprogram {
-			if low, ok := child.Val(dwarf.AttrLowpc).(uint64); ok {
-				index[low] = child.Offset
-			}
+	index := found[:0] // without abstract functions, which have no code
+	for _, s := range found {
+		e, err := d.only(s.at)
+		if err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	return index, err
+		if low, ok := e.Val(dwarf.AttrLowpc).(uint64); ok {
+			s.entry = low
+			index = append(index, s)
+		}
+	}
+	slices.SortStableFunc(index, func(a, b subprogram) int { return cmp.Compare(a.entry, b.entry) })
+	return index, nil
 }
 
 // entry reads the entry at an offset, and returns a reader behind it.
 func (d *debugInfo) entry(offset dwarf.Offset) (*dwarf.Entry, *dwarf.Reader, error) {
 	r := d.data.Reader()
+	e, err := entryOf(r, offset)
+	return e, r, err
+}
+
+// only is entry for an entry without those in it. The caller holds d.mu.
+func (d *debugInfo) only(offset dwarf.Offset) (*dwarf.Entry, error) {
+	if d.reader == nil {
+		d.reader = d.data.Reader()
+	}
+	return entryOf(d.reader, offset)
+}
+
+func entryOf(r *dwarf.Reader, offset dwarf.Offset) (*dwarf.Entry, error) {
 	r.Seek(offset)
 	e, err := r.Next()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if e == nil || e.Tag == 0 || e.Offset != offset {
-		return nil, nil, fmt.Errorf("DWARF has no entry at %#x", offset)
+		return nil, fmt.Errorf("DWARF has no entry at %#x", offset)
 	}
-	return e, r, nil
+	return e, nil
 }
 
 // children calls each for the direct children of an entry that has just been

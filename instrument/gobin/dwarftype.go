@@ -20,6 +20,7 @@ const (
 const (
 	maxTypes  = 1 << 20
 	maxFields = 1 << 14
+	maxParams = 1 << 10
 )
 
 // A typeTable holds the types that were read, by the offset of their entry. It
@@ -103,7 +104,7 @@ func (t *typeTable) resolve(alias *Type) {
 }
 
 func (d *debugInfo) fillType(p pendingType) error {
-	e, r, err := d.entry(p.offset)
+	e, err := d.only(p.offset)
 	if err != nil {
 		return err
 	}
@@ -153,7 +154,7 @@ func (d *debugInfo) fillType(p pendingType) error {
 		if hasUnderlying {
 			t.Elem = d.types.at(underlying)
 		}
-		return children(e, r, func(child *dwarf.Entry) error {
+		return children(e, d.reader, func(child *dwarf.Entry) error {
 			if n, ok := child.Val(dwarf.AttrCount).(int64); ok {
 				t.Len = n
 			} else if last, ok := child.Val(dwarf.AttrUpperBound).(int64); ok {
@@ -162,7 +163,7 @@ func (d *debugInfo) fillType(p pendingType) error {
 			return nil
 		})
 	case Struct:
-		return children(e, r, func(child *dwarf.Entry) error {
+		return children(e, d.reader, func(child *dwarf.Entry) error {
 			return d.addField(t, child)
 		})
 	case Interface:
@@ -179,7 +180,7 @@ func (d *debugInfo) fillType(p pendingType) error {
 
 // fillImpl finds the struct that a map points to: its entry refers to a pointer.
 func (d *debugInfo) fillImpl(t *Type, pointer dwarf.Offset) error {
-	e, _, err := d.entry(pointer)
+	e, err := d.only(pointer)
 	if err != nil {
 		return err
 	}
@@ -215,7 +216,7 @@ func (d *debugInfo) isEmptyInterface(e *dwarf.Entry) (bool, error) {
 		if !ok {
 			return false, nil
 		}
-		next, _, err := d.entry(offset)
+		next, err := d.only(offset)
 		if err != nil {
 			return false, err
 		}

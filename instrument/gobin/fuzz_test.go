@@ -258,7 +258,7 @@ func FuzzRuns(f *testing.F) {
 	f.Add([]byte{0, 4, 4, 0x8c, 0x01, 0}, uint32(300))
 	f.Fuzz(func(t *testing.T, p []byte, size uint32) {
 		fn := &Function{Entry: 0x1000, End: 0x1000 + uint64(size)}
-		runs, ok := decodeRuns(p, fn, 1)
+		runs, ok := collectRuns(p, fn, 1)
 		if !ok {
 			return
 		}

@@ -130,10 +130,11 @@ func (f *File) CountCalls(calls map[uint64]int) {
 		return
 	}
 	const chunk = 1 << 20
+	memory := make([]byte, chunk+4)
 	for at, end := f.funcs[0].Entry, f.funcs[len(f.funcs)-1].End; at < end; at += chunk {
 		// Instructions do not end with the chunk: it overlaps the next.
-		code, err := f.readAlloc(at, min(chunk+4, end-at))
-		if err != nil {
+		code := memory[:min(chunk+4, end-at)]
+		if f.ReadAddr(code, at) != nil {
 			return
 		}
 		if f.Arch == ARM64 {
@@ -144,10 +145,8 @@ func (f *File) CountCalls(calls map[uint64]int) {
 			}
 			continue
 		}
-		for i := 0; i+5 <= len(code); i++ {
-			if code[i] == 0xe8 {
-				count(calls, at+uint64(i)+5+uint64(int64(int32(binary.LittleEndian.Uint32(code[i+1:])))))
-			}
+		for i := range relativeCalls(code) {
+			count(calls, at+uint64(i)+5+uint64(int64(int32(binary.LittleEndian.Uint32(code[i+1:])))))
 		}
 	}
 }

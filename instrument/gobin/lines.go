@@ -77,40 +77,65 @@ type run struct {
 	value int32
 }
 
-// runs decodes a pc-value table (runtime.step): pairs of a zigzag difference of
-// the value and a difference of the pc in quanta, until the value does not change.
-func (f *File) runs(fn *Function, offset uint32) ([]run, error) {
+// runs decodes a pc-value table.
+func (f *File) runs(fn *Function, offset uint32) (runs []run, err error) {
+	err = f.eachRun(fn, offset, func(r run) bool {
+		if runs == nil {
+			runs = make([]run, 0, 16)
+		}
+		runs = append(runs, r)
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	return runs, nil
+}
+
+// eachRun decodes a pc-value table (runtime.step), until each is content: pairs of
+// a zigzag difference of the value and a difference of the pc in quanta, until the
+// value does not change.
+func (f *File) eachRun(fn *Function, offset uint32, each func(run) bool) error {
 	damaged := func() error {
 		return fmt.Errorf("the pc-value table of %s at %#x is damaged", fn.Symbol, offset)
 	}
 	if uint64(offset) >= f.table.values.size() {
-		return nil, damaged()
+		return damaged()
 	}
 	// No pair can be longer than its part of the code allows: 10 bytes each.
 	most := min(f.table.values.size()-uint64(offset), 10*(fn.End-fn.Entry)+1)
 	chunk := min(most, 512)
+	done := 0 // runs that each has seen
 	for {
 		p, err := f.view(f.table.values.start+uint64(offset), chunk)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if runs, ok := decodeRuns(p, fn, f.Arch.quantum()); ok {
-			return runs, nil
+		n := 0
+		ok := decodeRuns(p, fn, f.Arch.quantum(), func(r run) bool {
+			if n++; n <= done {
+				return true
+			}
+			done++
+			return each(r)
+		})
+		if ok {
+			return nil
 		}
 		if chunk == most {
-			return nil, damaged()
+			return damaged()
 		}
 		chunk = min(most, chunk*8)
 	}
 }
 
-func decodeRuns(p []byte, fn *Function, quantum uint64) (runs []run, ok bool) {
+// decodeRuns is false where the table does not end in p.
+func decodeRuns(p []byte, fn *Function, quantum uint64, each func(run) bool) (ok bool) {
 	addr, value := fn.Entry, int32(-1)
-	runs = make([]run, 0, 16)
 	for first := true; addr < fn.End; first = false {
 		delta, n := binary.Uvarint(p)
 		if n <= 0 || delta > 1<<32-1 {
-			return nil, false
+			return false
 		}
 		if delta == 0 && !first {
 			break
@@ -120,13 +145,15 @@ func decodeRuns(p []byte, fn *Function, quantum uint64) (runs []run, ok bool) {
 		value += int32(-(u & 1) ^ (u >> 1))
 		advance, n := binary.Uvarint(p)
 		if n <= 0 || advance > (fn.End-addr)/quantum || advance == 0 {
-			return nil, false
+			return false
 		}
 		p = p[n:]
 		addr += advance * quantum
-		runs = append(runs, run{addr, value})
+		if !each(run{addr, value}) {
+			return true
+		}
 	}
-	return runs, true
+	return true
 }
 
 // at is the value at addr.
@@ -148,41 +175,38 @@ func (f *File) Line(fn *Function) (file string, line int) {
 	if err != nil {
 		return "", 0
 	}
-	files, err := f.runs(fn, r.fileTab)
-	if err != nil || len(files) == 0 {
-		return "", 0
-	}
 	// Code that was inlined into fn has the file that it was written in: take
 	// the file where the code is fn's own.
-	index := files[0].value
+	own, addr := fn.Entry, fn.Entry
 	if r.inlining != 0 {
-		if own, err := f.runs(fn, r.inlining); err == nil {
-			if addr, ok := firstOf(own, fn.Entry, -1); ok {
-				index, _ = at(files, addr)
+		_ = f.eachRun(fn, r.inlining, func(r run) bool { // a damaged table tells nothing
+			if r.value == -1 {
+				own = addr
 			}
-		}
+			addr = r.end
+			return r.value != -1
+		})
+	}
+	index, ok := f.valueAt(fn, r.fileTab, own)
+	if !ok {
+		return "", 0
 	}
 	if !f.table.hasLine() {
 		// The stack check, or the first instruction, is where the function begins.
-		lines, err := f.runs(fn, r.lineTab)
-		if err != nil || len(lines) == 0 {
+		if r.line, ok = f.valueAt(fn, r.lineTab, fn.Entry); !ok {
 			return "", 0
 		}
-		r.line = lines[0].value
 	}
 	return f.fileName(r.unit, index), int(r.line)
 }
 
-// firstOf is the first address with the value.
-func firstOf(runs []run, entry uint64, value int32) (uint64, bool) {
-	addr := entry
-	for _, r := range runs {
-		if r.value == value {
-			return addr, true
-		}
-		addr = r.end
-	}
-	return addr, false
+// valueAt is the value of a pc-value table at an address, without the rest of it.
+func (f *File) valueAt(fn *Function, table uint32, addr uint64) (value int32, ok bool) {
+	err := f.eachRun(fn, table, func(r run) bool {
+		value, ok = r.value, addr < r.end
+		return !ok
+	})
+	return value, ok && err == nil
 }
 
 // fileNames are the names that were read, by the offset in table.units:

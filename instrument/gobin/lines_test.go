@@ -107,15 +107,24 @@ func TestDecodeRuns(t *testing.T) {
 		{"stands still", []byte{2, 0, 2, 0}, nil, false},
 		{"empty", nil, nil, false},
 	} {
-		got, ok := decodeRuns(test.p, fn, 1)
+		got, ok := collectRuns(test.p, fn, 1)
 		if ok != test.ok || ok && !slices.Equal(got, test.want) {
 			t.Errorf("%s: %v, %t, want %v, %t", test.name, got, ok, test.want, test.ok)
 		}
 	}
-	if got, ok := decodeRuns([]byte{2, 2, 1, 2, 0}, fn, 4); !ok || !slices.Equal(got, []run{{0x1008, 0}, {0x1010, -1}}) {
+	if got, ok := collectRuns([]byte{2, 2, 1, 2, 0}, fn, 4); !ok || !slices.Equal(got, []run{{0x1008, 0}, {0x1010, -1}}) {
 		t.Errorf("arm64: %v, %t", got, ok)
 	}
-	if got, ok := decodeRuns([]byte{2, 5, 0}, fn, 4); ok {
+	if got, ok := collectRuns([]byte{2, 5, 0}, fn, 4); ok {
 		t.Errorf("arm64, too far: %v", got)
 	}
+}
+
+// collectRuns is what decodeRuns tells, until the table ends or is damaged.
+func collectRuns(p []byte, fn *Function, quantum uint64) (runs []run, ok bool) {
+	ok = decodeRuns(p, fn, quantum, func(r run) bool {
+		runs = append(runs, r)
+		return true
+	})
+	return runs, ok
 }

@@ -56,7 +56,7 @@ func (f *File) membersOfParameter(d *debugInfo, symbol string) (map[string]membe
 		if f.funcs[i].Symbol != symbol {
 			continue
 		}
-		params, _, err := d.parameters(f.funcs[i].Entry)
+		params, err := d.parameters(f.funcs[i].Entry)
 		if err != nil {
 			return nil, err
 		}

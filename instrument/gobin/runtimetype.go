@@ -4,7 +4,6 @@ import (
 	"debug/dwarf"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // A RuntimeType is a type that has data at run time, so that interfaces can hold
@@ -93,19 +92,17 @@ func (d *debugInfo) unitOfTypes(f *File) (dwarf.Offset, error) {
 		if f.funcs[i].Symbol != "runtime.casgstatus" {
 			continue
 		}
-		params, _, err := d.parameters(f.funcs[i].Entry)
+		params, err := d.parameters(f.funcs[i].Entry)
 		if err != nil {
 			return 0, err
 		}
 		if len(params) == 0 {
 			break
 		}
-		n, found := slices.BinarySearch(d.roots, params[0].typ)
-		if !found {
-			n--
-		}
-		if n >= 0 {
-			return d.roots[n], nil
+		for _, u := range d.units {
+			if u.root <= params[0].typ && params[0].typ < u.end {
+				return u.root, nil
+			}
 		}
 	}
 	return 0, errors.New("DWARF does not describe runtime.casgstatus")

@@ -3,6 +3,7 @@ package gobin
 import (
 	"debug/dwarf"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -60,12 +61,19 @@ func (f *File) Dictionary(fn *Function) (takes Dictionary, first bool) {
 }
 
 func (d *debugInfo) signature(fn *Function) (*Signature, error) {
-	params, name, err := d.parameters(fn.Entry)
+	params, err := d.parameters(fn.Entry)
 	if err != nil {
 		return nil, err
 	}
+	s := &Signature{Dictionary: takesDictionary(fn.Symbol)}
 	// Before Go 1.21 the function table has `F[...]` for `F[go.shape.int]`.
-	s := &Signature{Dictionary: takesDictionary(fn.Symbol) || takesDictionary(name)}
+	if strings.Contains(fn.Symbol, "[...]") {
+		name, err := d.functionName(fn.Entry)
+		if err != nil {
+			return nil, err
+		}
+		s.Dictionary = takesDictionary(name)
+	}
 	for _, listed := range params {
 		if listed.name == ".dict" {
 			s.Dictionary = true
@@ -92,7 +100,7 @@ func (d *debugInfo) signature(fn *Function) (*Signature, error) {
 
 // dictionaryWord is that of the type at an offset: see Param.
 func (d *debugInfo) dictionaryWord(typ dwarf.Offset) (int, error) {
-	e, _, err := d.entry(typ)
+	e, err := d.only(typ)
 	if err != nil {
 		return 0, err
 	}
@@ -103,50 +111,61 @@ func (d *debugInfo) dictionaryWord(typ dwarf.Offset) (int, error) {
 	return int(index) + 1, nil
 }
 
-// parameters returns the entries of the parameters and results of the function
-// that begins at addr, and its name. Where the compiler can also inline the
-// function, they have most attributes in the abstract function, but that one
-// lists the named ones only.
-func (d *debugInfo) parameters(addr uint64) ([]parameter, string, error) {
-	e, r, err := d.subprogram(addr)
+// parameters returns the parameters and results of the function that begins at
+// addr. Where the compiler can also inline the function, they have most attributes
+// in the abstract function, but that one lists the named ones only.
+func (d *debugInfo) parameters(addr uint64) ([]parameter, error) {
+	s, err := d.subprogram(addr)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	function, _ := e.Val(dwarf.AttrName).(string)
-	if origin, ok := e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
-		abstract, _, err := d.entry(origin)
+	params := make([]parameter, 0, len(s.params))
+	for _, at := range s.params {
+		e, err := d.only(at)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
-		function, _ = abstract.Val(dwarf.AttrName).(string)
-	}
-	var params []parameter
-	seen := map[string]bool{}
-	err = children(e, r, func(child *dwarf.Entry) error {
-		if child.Tag != dwarf.TagFormalParameter {
-			return nil
-		}
-		if origin, ok := child.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
-			if child, _, err = d.entry(origin); err != nil {
-				return err
+		if origin, ok := e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
+			if e, err = d.only(origin); err != nil {
+				return nil, err
 			}
 		}
 		p := parameter{}
-		p.name, _ = child.Val(dwarf.AttrName).(string)
-		p.result, _ = child.Val(dwarf.AttrVarParam).(bool)
+		p.name, _ = e.Val(dwarf.AttrName).(string)
+		p.result, _ = e.Val(dwarf.AttrVarParam).(bool)
 		var ok bool
-		if p.typ, ok = child.Val(dwarf.AttrType).(dwarf.Offset); !ok {
-			return fmt.Errorf("parameter %q has no type", p.name)
+		if p.typ, ok = e.Val(dwarf.AttrType).(dwarf.Offset); !ok {
+			return nil, fmt.Errorf("parameter %q has no type", p.name)
 		}
 		// A variable that the compiler took apart is listed once a part.
-		if seen[p.name] && p.name != "_" {
-			return nil
+		if p.name != "_" && slices.ContainsFunc(params, func(q parameter) bool { return q.name == p.name }) {
+			continue
 		}
-		seen[p.name] = true
+		if len(params) == maxParams {
+			return nil, fmt.Errorf("it has more than %d parameters", maxParams)
+		}
 		params = append(params, p)
-		return nil
-	})
-	return params, function, err
+	}
+	return params, nil
+}
+
+// functionName is the name of the function that begins at addr, as DWARF has it.
+func (d *debugInfo) functionName(addr uint64) (string, error) {
+	s, err := d.subprogram(addr)
+	if err != nil {
+		return "", err
+	}
+	e, err := d.only(s.at)
+	if err != nil {
+		return "", err
+	}
+	if origin, ok := e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
+		if e, err = d.only(origin); err != nil {
+			return "", err
+		}
+	}
+	name, _ := e.Val(dwarf.AttrName).(string)
+	return name, nil
 }
 
 // A parameter is a parameter or a result as DWARF has it.

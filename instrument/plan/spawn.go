@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -52,8 +53,9 @@ func (b *builder) goStatements(work *workFinder) {
 			finder.newproc[b.functions[i].Entry] = true
 		}
 	}
-	for i, why := range b.creators() {
-		finder.look(i, why, 0)
+	creators := b.creators()
+	for _, i := range slices.Sorted(maps.Keys(creators)) { // as their code lies in the file
+		finder.look(i, creators[i], 0)
 	}
 	slices.SortFunc(b.plan.GoSites, func(x, y GoSite) int { return cmp.Compare(x.Addr, y.Addr) })
 }

@@ -4,7 +4,7 @@
 /*
  * What uspan is measured against: programs that do nothing, and the way in
  * which function latencies are usually measured: a probe on the first
- * instruction and on every return, start times kept by thread.
+ * instruction and on every return, start times kept by thread, or by process.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -14,7 +14,10 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Thread id -> when its call began, in ns. Full: the call is not counted. */
+/* Start times are kept by process, as the recipe is often written down. */
+const volatile bool by_process = false;
+
+/* Thread or process id -> when its call began, in ns. Full: the call is not counted. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__type(key, __u32);
@@ -46,6 +49,13 @@ static __always_inline __u32 log2_of(__u64 n)
 	return log;
 }
 
+static __always_inline __u32 key_of_call(void)
+{
+	__u64 ids = bpf_get_current_pid_tgid();
+
+	return by_process ? ids >> 32 : ids;
+}
+
 SEC("uprobe.multi")
 int nothing(void *ctx)
 {
@@ -55,24 +65,24 @@ int nothing(void *ctx)
 SEC("uprobe.multi")
 int begin(void *ctx)
 {
-	__u32 thread = bpf_get_current_pid_tgid();
+	__u32 key = key_of_call();
 	__u64 now = bpf_ktime_get_ns();
 
-	bpf_map_update_elem(&starts, &thread, &now, BPF_ANY);
+	bpf_map_update_elem(&starts, &key, &now, BPF_ANY);
 	return 0;
 }
 
 SEC("uprobe.multi")
 int end(void *ctx)
 {
-	__u32 thread = bpf_get_current_pid_tgid();
-	__u64 *start = bpf_map_lookup_elem(&starts, &thread);
+	__u32 key = key_of_call();
+	__u64 *start = bpf_map_lookup_elem(&starts, &key);
 
 	if (!start) {
 		__sync_fetch_and_add(&unpaired, 1);
 		return 0;
 	}
 	__sync_fetch_and_add(&histogram[log2_of(bpf_ktime_get_ns() - *start) % SLOTS], 1);
-	bpf_map_delete_elem(&starts, &thread);
+	bpf_map_delete_elem(&starts, &key);
 	return 0;
 }

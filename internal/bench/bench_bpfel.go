@@ -20,6 +20,7 @@ const (
 	benchProgBegin    = "begin"
 	benchProgEnd      = "end"
 	benchProgNothing  = "nothing"
+	benchVarByProcess = "by_process"
 	benchVarHistogram = "histogram"
 	benchVarUnpaired  = "unpaired"
 )
@@ -82,6 +83,7 @@ type benchMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type benchVariableSpecs struct {
+	ByProcess *ebpf.VariableSpec `ebpf:"by_process"`
 	Histogram *ebpf.VariableSpec `ebpf:"histogram"`
 	Unpaired  *ebpf.VariableSpec `ebpf:"unpaired"`
 }
@@ -119,6 +121,7 @@ func (m *benchMaps) Close() error {
 //
 // It can be passed to loadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type benchVariables struct {
+	ByProcess *ebpf.Variable `ebpf:"by_process"`
 	Histogram *ebpf.Variable `ebpf:"histogram"`
 	Unpaired  *ebpf.Variable `ebpf:"unpaired"`
 }

@@ -66,7 +66,7 @@ func attachGoFloor(t *target) (tracer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := loadProbes()
+	p, err := loadProbes(false)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func attachGoFloor(t *target) (tracer, error) {
 		offsets = append(offsets, site.Offset)
 		cookies = append(cookies, bpf.Cookie(0, 0, 0, bpf.ConditionAlways, 0))
 	}
-	if err := p.attach(t, p.objects.Nothing, offsets, cookies); err != nil {
+	if err := p.attach(t.path, p.objects.Nothing, offsets, cookies); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	return floorProbes{probes: p}, nil

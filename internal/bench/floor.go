@@ -18,7 +18,7 @@ func attachFloor(t *target) (tracer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := loadProbes()
+	p, err := loadProbes(false)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func attachFloor(t *target) (tracer, error) {
 			offsets = append(offsets, site.Offset)
 			cookies = append(cookies, bpf.Cookie(0, 0, 0, uint64(site.Condition), site.SPOffset))
 		}
-		if err := p.attach(t, p.objects.Nothing, offsets, cookies); err != nil {
+		if err := p.attach(t.path, p.objects.Nothing, offsets, cookies); err != nil {
 			return nil, errors.Join(err, p.close())
 		}
 	}

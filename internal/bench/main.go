@@ -32,13 +32,18 @@ func main() {
 	flag.IntVar(&s.rounds, "rounds", s.rounds, "rounds of each variant")
 	flag.DurationVar(&s.round, "round", s.round, "how long a round is, at least")
 	short := flag.Bool("short", false, "a few short rounds: does it work?")
+	page := flag.String("recipe", "", "write into a `PAGE` what uspan hist and the usual recipe make of one program, and nothing else")
 	flag.Parse()
 	if *short {
 		s = settings{rounds: 3, round: 20 * time.Millisecond}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	if err := bench(ctx, s); err != nil {
+	work := func() error { return bench(ctx, s) }
+	if *page != "" {
+		work = func() error { return writeComparison(*page) }
+	}
+	if err := work(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)

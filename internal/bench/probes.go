@@ -16,24 +16,29 @@ type probes struct {
 	links   []link.Link
 }
 
-func loadProbes() (*probes, error) {
+// loadProbes loads the programs: the recipe's keep times by process, or by thread.
+func loadProbes(byProcess bool) (*probes, error) {
+	spec, err := loadBench()
+	if err != nil {
+		return nil, err
+	}
 	p := &probes{}
-	if err := loadBenchObjects(&p.objects, nil); err != nil {
+	if err := errors.Join(spec.Variables[benchVarByProcess].Set(byProcess), spec.LoadAndAssign(&p.objects, nil)); err != nil {
 		return nil, fmt.Errorf("load the BPF programs: %w", err)
 	}
 	return p, nil
 }
 
-// attach puts a program on offsets of the target's executable, as uspan does: a
-// uprobe_multi link for all processes, with cookies.
-func (p *probes) attach(t *target, program *ebpf.Program, offsets, cookies []uint64) error {
-	executable, err := link.OpenExecutable(t.path)
+// attach puts a program on offsets of an executable, as uspan does: a uprobe_multi
+// link for all processes, with cookies.
+func (p *probes) attach(path string, program *ebpf.Program, offsets, cookies []uint64) error {
+	executable, err := link.OpenExecutable(path)
 	if err != nil {
 		return err
 	}
 	l, err := executable.UprobeMulti(nil, program, &link.UprobeMultiOptions{Addresses: offsets, Cookies: cookies})
 	if err != nil {
-		return fmt.Errorf("attach %s: %w", t.path, err)
+		return fmt.Errorf("attach %s: %w", path, err)
 	}
 	p.links = append(p.links, l)
 	return nil

@@ -14,22 +14,26 @@ type recipeProbes struct {
 }
 
 func attachRecipe(t *target) (tracer, error) {
-	entry, returns, err := firstAndReturns(t.path, t.function)
+	p, err := loadProbes(false)
 	if err != nil {
 		return nil, err
 	}
-	p, err := loadProbes()
-	if err != nil {
-		return nil, err
-	}
-	err = p.attach(t, p.objects.End, returns, make([]uint64, len(returns)))
-	if err == nil {
-		err = p.attach(t, p.objects.Begin, []uint64{entry}, []uint64{0})
-	}
-	if err != nil {
+	if err := p.attachRecipe(t.path, t.function); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	return recipeProbes{probes: p}, nil
+}
+
+// attachRecipe puts the recipe's programs on a function.
+func (p *probes) attachRecipe(path, function string) error {
+	entry, returns, err := firstAndReturns(path, function)
+	if err != nil {
+		return err
+	}
+	if err := p.attach(path, p.objects.End, returns, make([]uint64, len(returns))); err != nil {
+		return err
+	}
+	return p.attach(path, p.objects.Begin, []uint64{entry}, []uint64{0})
 }
 
 // firstAndReturns are the file offsets of a function's first instruction and

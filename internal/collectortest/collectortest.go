@@ -1,7 +1,8 @@
 // Package collectortest runs a real OpenTelemetry Collector for tests: Build
-// makes the executable from its published modules, and Start runs it on
-// loopback, as strict as those are that stand in the open: it wants to know who
-// sends, and takes nothing that is not compressed.
+// makes the executable from its published modules, Run runs it with a
+// configuration, and Start with one on loopback that is as strict as those are
+// that stand in the open: it wants to know who sends, and takes nothing that is
+// not compressed.
 package collectortest
 
 import (
@@ -37,13 +38,21 @@ type Collector struct {
 // Start runs a Collector until the test ends, and returns when it is ready.
 func Start(t testing.TB, config Config) *Collector {
 	t.Helper()
-	executable := Build(t)
 	addresses := realserver.FreeAddresses(t, 2)
+	server := Run(t, config.yaml(addresses[0], addresses[1]), addresses...)
+	return &Collector{"https://" + addresses[0], "https://" + addresses[1], server}
+}
+
+// Run runs a Collector with a configuration until the test ends, and returns when
+// it listens at the addresses that this names.
+func Run(t testing.TB, yaml string, addresses ...string) *realserver.Server {
+	t.Helper()
+	executable := Build(t)
 	file := filepath.Join(t.TempDir(), "collector.yaml")
-	if err := os.WriteFile(file, []byte(config.yaml(addresses[0], addresses[1])), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ready := func() error {
+	listens := func() error {
 		for _, address := range addresses {
 			connection, err := net.Dial("tcp", address)
 			if err != nil {
@@ -53,8 +62,7 @@ func Start(t testing.TB, config Config) *Collector {
 		}
 		return nil
 	}
-	server := realserver.Start(t, ready, executable, "--config", "file:"+file)
-	return &Collector{"https://" + addresses[0], "https://" + addresses[1], server}
+	return realserver.Start(t, listens, executable, "--config", "file:"+file)
 }
 
 // yaml has no queues: what the Collector has taken, it has passed on.

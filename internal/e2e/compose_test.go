@@ -271,14 +271,14 @@ USER 10001
 	engine.docker(t, "build", "-q", "-t", "jaegertracing/jaeger:"+jaegertest.Version, jaeger)
 
 	collector := t.TempDir()
-	link(t, collectortest.BuildSampling(t), filepath.Join(collector, "otelcol-contrib"))
+	link(t, collectortest.Build(t), filepath.Join(collector, "otelcol-contrib"))
 	write(t, filepath.Join(collector, "Dockerfile"), `FROM scratch
 COPY otelcol-contrib /otelcol-contrib
 ENTRYPOINT ["/otelcol-contrib"]
 CMD ["--config", "/etc/otelcol-contrib/config.yaml"]
 USER 10001
 `)
-	engine.docker(t, "build", "-q", "-t", "otel/opentelemetry-collector-contrib:"+collectortest.SamplingVersion, collector)
+	engine.docker(t, "build", "-q", "-t", "otel/opentelemetry-collector-contrib:"+collectortest.Version, collector)
 }
 
 // checkImage checks what is said of the image of uspan.
