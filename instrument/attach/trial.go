@@ -79,8 +79,9 @@ type Features struct {
 	// Missing is what the programs cannot do without, or nothing.
 	Missing string
 	// Multi is about uprobe_multi links, Cookies about those of probes, Sleepable about
-	// programs that may sleep.
-	Multi, Cookies, Sleepable error
+	// programs that may sleep, Reads about those that read the kernel's memory, which a
+	// lockdown can forbid.
+	Multi, Cookies, Sleepable, Reads error
 }
 
 // LookForFeatures asks the kernel.
@@ -89,6 +90,7 @@ func LookForFeatures() Features {
 		Missing: missing(),
 		Multi:   features.HaveBPFLinkUprobeMulti(),
 		Cookies: features.HaveProgramHelper(ebpf.Kprobe, asm.FnGetAttachCookie),
+		Reads:   features.HaveProgramHelper(ebpf.Kprobe, asm.FnProbeReadKernel),
 	}
 	spec := trialSpec(nil)
 	spec.Flags = unix.BPF_F_SLEEPABLE

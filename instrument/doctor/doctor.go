@@ -58,7 +58,7 @@ func Examine(command func() *exec.Cmd) *Report {
 	r.filter(has.Multi, t, trialErr)
 	r.add(featured("cookies", has.Cookies, "a probe cannot tell which function it is of", "Linux 5.15 or later is needed", Fails))
 	r.add(featured("sleepable uprobes", has.Sleepable, "uspan uses none", "", OK))
-	r.lockdown()
+	r.add(lockdown(has.Reads))
 	r.capabilities(has.Multi)
 	r.tracefs()
 	r.namespaces()
@@ -155,18 +155,25 @@ func (r *Report) filter(multi error, t trial, trialErr error) {
 	r.add(c)
 }
 
-func (r *Report) lockdown() {
-	c := Check{Name: "lockdown", Found: "none"}
+// lockdown goes by what programs may do, since its mode is often not to be seen.
+func lockdown(reads error) Check {
+	mode := "mode not shown (securityfs is not mounted)"
 	text, err := os.ReadFile("/sys/kernel/security/lockdown")
 	if err == nil {
-		if _, mode, ok := strings.Cut(string(text), "["); ok {
-			c.Found, _, _ = strings.Cut(mode, "]")
+		if _, chosen, ok := strings.Cut(string(text), "["); ok {
+			mode, _, _ = strings.Cut(chosen, "]")
 		}
 	}
-	if c.Found == "confidentiality" {
-		c.Status, c.Means, c.WayOut = Fails, "programs may not read memory", "boot with lockdown=integrity, or none"
+	switch {
+	case reads == nil:
+		return Check{Name: "lockdown", Found: mode + ": programs may read memory"}
+	case denied(reads):
+		return Check{Name: "lockdown", Status: Note, Found: mode + ": not tried: there is no permission to load programs", WayOut: privileges}
 	}
-	r.add(c)
+	return Check{
+		Name: "lockdown", Status: Fails, Found: mode + ": programs may not read memory",
+		Means: "no function can be traced", WayOut: "boot with lockdown=integrity, or none",
+	}
 }
 
 // capabilities that matter, and what for.

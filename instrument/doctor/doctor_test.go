@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/uspan/uspan/internal/kerneltest"
@@ -39,6 +40,23 @@ func TestExamine(t *testing.T) {
 	}
 	for _, c := range r.Checks {
 		t.Logf("%+v", c)
+	}
+}
+
+// A lockdown is judged by what it forbids.
+func TestLockdown(t *testing.T) {
+	for _, test := range []struct {
+		reads  error
+		status Status
+		found  string
+	}{
+		{nil, "", ": programs may read memory"},
+		{os.ErrPermission, Note, ": not tried"},
+		{ebpf.ErrNotSupported, Fails, ": programs may not read memory"},
+	} {
+		if c := lockdown(test.reads); c.Status != test.status || !strings.Contains(c.Found, test.found) || (c.WayOut == "") != (test.reads == nil) {
+			t.Errorf("%v: %+v", test.reads, c)
+		}
 	}
 }
 
