@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,11 +48,28 @@ func startBusy(t *testing.T, exe string) *busy {
 	if b.stdin, err = b.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Start(); err != nil {
+	if err := startLast(b.Cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Process.Kill(); b.Wait() })
 	return b
+}
+
+// startLast starts a command that gets the processors when nothing else wants them:
+// in an emulated machine it would keep everybody waiting. Its first thread, and all
+// that this makes, have the priority of the thread that starts it.
+func startLast(command *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	usual, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, 19); err != nil {
+		return err
+	}
+	// The system call returns 20 for a priority of 0, and 1 for one of 19.
+	return errors.Join(command.Start(), unix.Setpriority(unix.PRIO_PROCESS, 0, 20-usual))
 }
 
 func (b *busy) pid() string { return strconv.Itoa(b.Process.Pid) }
@@ -306,17 +324,21 @@ func TestKilled(t *testing.T) {
 	// The first is killed when it has its probes: so long does that take here.
 	var moment time.Duration
 	for i := range times {
+		if i >= 8 && moment > 5*time.Second {
+			times = i // an emulated machine
+			break
+		}
 		command := exec.Command(uspan, "attach", "-q", "-o", "json="+os.DevNull, "-f", "main.*", "-f", "!main.main", b.pid())
 		command.Stderr = os.Stderr
 		if err := command.Start(); err != nil {
 			t.Fatal(err)
 		}
 		if i == 0 {
-			for begin := time.Now(); len(linksInto(t, b.exe)) == 0 && moment < time.Minute; moment = time.Since(begin) {
+			for begin := time.Now(); len(linksInto(t, b.exe)) == 0 && moment < 5*time.Minute; moment = time.Since(begin) {
 				time.Sleep(time.Millisecond)
 			}
 		} else {
-			time.Sleep(rand.N(2 * moment))
+			time.Sleep(rand.N(3 * moment))
 		}
 		objects := objectsOf(command.Process.Pid)
 		if len(linksInto(t, b.exe)) > 0 {
