@@ -32,11 +32,14 @@ with 1.`,
 			if asChild {
 				return doctor.Child(os.Stdin, os.Stdout)
 			}
+			waits := newProgress()
+			waits.Step("trying probes")
 			report := doctor.Examine(func() *exec.Cmd {
 				child := exec.Command("/proc/self/exe", "doctor", "--child")
 				child.Args[0] = os.Args[0]
 				return child
 			})
+			waits.Step("")
 			var err error
 			if asJSON {
 				err = report.WriteJSON(os.Stdout)

@@ -39,11 +39,16 @@ func newList() *cobra.Command {
 				return err
 			}
 			rules.Look, rules.Values = true, true
-			return instrument.List(instrument.Config{Targets: args[:1], Rules: rules}, func(p *plan.Plan) error {
+			waits := newProgress()
+			config := instrument.Config{Targets: args[:1], Rules: rules, Progress: waits.Step}
+			return instrument.List(config, func(p *plan.Plan) error {
 				if asJSON {
 					return p.WriteJSON(os.Stdout)
 				}
-				return term.WriteTable(os.Stdout, term.Detect(os.Stdout), tableOf(p))
+				waits.Step("reading signatures")
+				table := tableOf(p)
+				waits.Step("")
+				return term.WriteTable(os.Stdout, term.Detect(os.Stdout), table)
 			})
 		},
 	}
