@@ -234,6 +234,90 @@ func TestStacks(t *testing.T) {
 	}
 }
 
+// growing has goroutines whose stacks grow several times under deep.
+const growing = `-- go.mod --
+module example.com/growing
+
+go 1.18
+-- main.go --
+package main
+
+var sink int
+
+//go:noinline
+func deep(n int) {
+	var a [200]int
+	if n > 0 {
+		deep(n - 1)
+		sink += a[n]
+	}
+}
+
+//go:noinline
+func root(done chan bool) {
+	deep(100)
+	done <- true
+}
+
+func main() {
+	done := make(chan bool)
+	for i := 0; i < 5; i++ {
+		go root(done)
+		<-done
+	}
+}
+`
+
+// In the middle of a growth, on g0, a stack goes on with the goroutine's own, which is
+// being copied: deeper at each growth.
+func TestStacksInGrowth(t *testing.T) {
+	for _, options := range []testprog.Options{
+		{GoVersion: "go1.18.10"},
+		{GoVersion: "go1.21.13", Flags: []string{"-buildmode=pie"}},
+		{},
+		{Flags: []string{"-ldflags=-s -w"}},
+		{GoVersion: "go1.27.1"},
+	} {
+		t.Run(options.String(), func(t *testing.T) {
+			exe := testprog.Build(t, growing, options)
+			kerneltest.Require(t)
+			config := instrument.Config{Rules: plan.Rules{Patterns: []string{"runtime.copystack"}}, Stacks: true}
+			if runtime.GOARCH == "arm64" && options.GoVersion == "go1.18.10" {
+				refuses(t, config, exe, "its stacks cannot be told")
+				return
+			}
+			spans, summary, _ := trace(t, config, target.Command{Path: exe})
+			if summary.LostSpans() != 0 || summary.Lost.Unpaired != 0 {
+				t.Errorf("%+v", summary)
+			}
+			grown, deepest := 0, 0
+			for _, s := range spans {
+				if s.Stack == nil {
+					t.Fatal("a call without a stack")
+				}
+				var names []string
+				for _, f := range s.Stack.Frames {
+					names = append(names, f.Function)
+				}
+				if !slices.Contains(names, "main.deep") {
+					continue // the runtime's own
+				}
+				deep := len(names) - 4
+				want := slices.Concat([]string{"runtime.copystack", "runtime.newstack", "runtime.morestack"},
+					slices.Repeat([]string{"main.deep"}, max(deep, 0)), []string{"main.root"})
+				if diff := cmp.Diff(want, names); diff != "" || s.Stack.Cut {
+					t.Errorf("cut %t: %s", s.Stack.Cut, diff)
+				}
+				grown, deepest = grown+1, max(deepest, deep)
+			}
+			// Each goroutine needs some 170 KB in the end: 32 KiB grow three times.
+			if grown < 3 || deepest < 50 {
+				t.Errorf("%d growths, at most %d deep", grown, deepest)
+			}
+		})
+	}
+}
+
 // beforeCut is what a stack that is cut has to have of the expected one, and counts
 // those that are whole.
 func beforeCut(expected, stack []string, whole int) ([]string, int) {

@@ -54,7 +54,7 @@ func mainWithExitCode(args []string) int {
 	if usage {
 		report(fmt.Sprintf("see '%s --help'", command.CommandPath()))
 	}
-	starts := command.Name() == "run" || command.Name() == "hist" && slices.Contains(args, "--")
+	starts := command.Name() == "run" || slices.Contains([]string{"hist", "stacks"}, command.Name()) && slices.Contains(args, "--")
 	switch {
 	case !starts && usage:
 		return exitUsage

@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,10 +40,19 @@ func TestProgress(t *testing.T) {
 
 // Every command's help begins with examples.
 func TestExamples(t *testing.T) {
-	root := newRoot()
-	for _, command := range append([]*cobra.Command{root}, root.Commands()...) {
-		if command.Name() != "help" && command.Name() != "completion" && command.Example == "" {
-			t.Errorf("%s has no examples", command.CommandPath())
+	for _, command := range append([]*cobra.Command{newRoot()}, newRoot().Commands()...) {
+		if command.Name() == "help" || command.Name() == "completion" {
+			continue
+		}
+		root := newRoot()
+		var help strings.Builder
+		root.SetOut(&help)
+		root.SetArgs(append(strings.Fields(command.CommandPath())[1:], "--help"))
+		if err := root.Execute(); err != nil {
+			t.Fatal(err)
+		}
+		if !regexp.MustCompile(`^  (sudo )?uspan `).MatchString(help.String()) {
+			t.Errorf("the help of %s begins otherwise:\n%s", command.CommandPath(), help.String())
 		}
 	}
 }
