@@ -227,7 +227,14 @@ func runAndWait(t *testing.T, config instrument.Config, memory *growth, command 
 	if summary, err = running.Run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	return summary, <-counted
+	inUse = <-counted
+	for _, name := range []string{"children", "last_children", "statements"} {
+		delete(inUse, name) // until the process ends
+	}
+	if left, err := running.InUse(); err != nil || len(left) != 0 {
+		t.Errorf("the kernel still has entries of a process that has ended: %v, %v", left, err)
+	}
+	return summary, inUse
 }
 
 // tally checks spans of many panics without keeping them.

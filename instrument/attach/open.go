@@ -123,8 +123,9 @@ func (s *Session) args(key bpf.FrameKey, event *bpf.Event) []byte {
 	return raw[bpf.ValuesBytes:][:event.Args]
 }
 
-// InUse counts the entries of the maps that open calls have, by the map's name.
-// When no call is open there is none.
+// InUse counts the entries of the maps that open calls have, by the map's name: when
+// no call is open there is none; and of those that `go` statements have, which are
+// bounded, and are there until the process ends.
 func (s *Session) InUse() (map[string]int, error) {
 	all := make(map[string]int)
 	for name, m := range map[string]*ebpf.Map{
@@ -132,6 +133,10 @@ func (s *Session) InUse() (map[string]int, error) {
 		"goroutines": s.objects.Goroutines,
 		"panics":     s.objects.Panics,
 		"values":     s.objects.Values,
+
+		"children":      s.objects.Children,
+		"last_children": s.objects.LastChildren,
+		"statements":    s.objects.Statements,
 	} {
 		var key, value []byte
 		entries := m.Iterate()
