@@ -66,12 +66,19 @@ func eachTree(t *testing.T, source string, often testprog.Options, test treeTest
 	eachBuild(t, source, test)
 	exe := testprog.Build(t, source, often)
 	kerneltest.Require(t)
-	for run := range inARow {
+	for run := range inARow() {
 		t.Run(fmt.Sprint(run), func(t *testing.T) { test(t, exe, often, run) })
 	}
 }
 
-const inARow = 20
+// inARow is how often a test runs in a row: in an emulated machine, where each run
+// takes many seconds, less often.
+func inARow() int {
+	if testing.Short() {
+		return 5
+	}
+	return 20
+}
 
 // eachBuild runs a test with a program that is built in each of these ways: with
 // TEST_ALL=1, 20 times in a row with the oldest and the newest release.
@@ -82,8 +89,8 @@ func eachBuild(t *testing.T, source string, test treeTest) {
 			exe := testprog.Build(t, source, options)
 			kerneltest.Require(t)
 			times := 1
-			if os.Getenv("TEST_ALL") == "1" && (options.GoVersion == oldest || options.GoVersion == newest) {
-				times = inARow
+			if os.Getenv("TEST_ALL") == "1" && !testing.Short() && (options.GoVersion == oldest || options.GoVersion == newest) {
+				times = inARow()
 			}
 			for run := range times {
 				if test(t, exe, options, run); t.Failed() {
