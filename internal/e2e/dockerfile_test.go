@@ -37,7 +37,7 @@ COPY . /
 		engine.docker(t, "build", "-q", "--target", target, "-t", target, root)
 	}
 	engine.docker(t, "build", "-q", "--target", "uspan", "-t", "uspan", "--build-arg", "VERSION=v1.2.3", root)
-	checkImage(t, engine)
+	checkImage(t, engine, "uspan")
 	if out := engine.docker(t, "run", "--rm", "--network=none", "uspan", "--version"); !strings.HasPrefix(out, "uspan ") {
 		t.Errorf("the image's uspan says %q", out)
 	}

@@ -32,11 +32,23 @@ var requests = []string{
 	`{"customer": "nobody", "lines": [{"sku": "scarf-02", "quantity": 3}]}`,
 }
 
+// noAnswer is what becomes of a request that nobody answers.
+const noAnswer = "no answer"
+
 func main() {
 	front := flag.String("front", "http://127.0.0.1:8080", "the URL of the shop's front")
 	rate := flag.Float64("rate", 4, "requests in a second")
 	duration := flag.Duration("for", 0, "end after this time (0: never)")
+	listen := flag.String("listen", "", "the address to tell at whether the shop answers")
+	check := flag.Bool("check", false, "ask at that address whether it does, and end")
 	flag.Parse()
+	if *check {
+		if err := checkHealth(*listen); err != nil {
+			fmt.Fprintln(os.Stderr, "load:", err)
+			os.Exit(1)
+		}
+		return
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -49,10 +61,21 @@ func main() {
 		fmt.Fprintln(os.Stderr, "load: -rate has to be above zero")
 		os.Exit(2)
 	}
+	h := &health{}
+	if *listen != "" {
+		if err := h.serve(*listen); err != nil {
+			fmt.Fprintln(os.Stderr, "load:", err)
+			os.Exit(1)
+		}
+	}
 	tick := time.NewTicker(time.Duration(float64(time.Second) / *rate))
 	answers := make(map[string]int)
 	for i := 0; ctx.Err() == nil; i++ {
-		answers[send(ctx, *front, requests[i%len(requests)])]++
+		answer := send(ctx, *front, requests[i%len(requests)])
+		answers[answer]++
+		if answer != noAnswer {
+			h.answered()
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -77,7 +100,7 @@ func send(ctx context.Context, front, what string) string {
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return "no answer"
+		return noAnswer
 	}
 	defer response.Body.Close()
 	_, _ = io.Copy(io.Discard, response.Body)
