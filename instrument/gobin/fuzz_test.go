@@ -35,6 +35,12 @@ func use(f *File) {
 			f.TypeName(at)
 		}
 	}
+	for _, list := range []func() ([]RuntimeType, error){f.RuntimeTypes, f.typesOfRuntime} {
+		types, _ := list()
+		for _, rt := range types {
+			f.Type(rt)
+		}
+	}
 }
 
 // bounded fails the test where work takes more time or memory than a file of

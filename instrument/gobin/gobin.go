@@ -61,6 +61,7 @@ type File struct {
 	separate  *debugFile // nil where the DWARF is in the executable, or nowhere
 	problem   error      // of a separate debug file that was found and not used
 	debug     lazy[*debugInfo]
+	types     lazy[*typeData]
 	files     fileNames
 	closed    sync.Once
 }

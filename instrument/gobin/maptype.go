@@ -14,11 +14,14 @@ func (f *File) MapImpl(key, elem *Type) *Type {
 	switch {
 	case f.minor > lastMapMinor:
 		return nil
-	case f.minor < 24 || f.minor < 26 && f.experiment("noswissmap"):
+	case f.bucketMaps():
 		return bucketMap(key, elem)
 	}
 	return f.swissMap(key, elem)
 }
+
+// bucketMaps says that maps are as before Go 1.24.
+func (f *File) bucketMaps() bool { return f.minor < 24 || f.minor < 26 && f.experiment("noswissmap") }
 
 // lastMapMinor is the newest minor version whose maps are known.
 const lastMapMinor = 27

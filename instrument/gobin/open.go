@@ -86,6 +86,7 @@ func (f *File) Release() {
 	f.files = fileNames{}
 	f.blocks.Drop()
 	f.debug.release(errors.New("the DWARF was released"))
+	f.types.release(errors.New("the data of types was released"))
 }
 
 // identify reads the ELF headers, and says in plain words what the file is where

@@ -15,13 +15,18 @@ type RuntimeType struct {
 	Name string
 
 	offset dwarf.Offset
+	data   bool // it is of the runtime's data, not of DWARF
 }
 
 // RuntimeTypes lists the types that interfaces can hold values of, as far as
-// DWARF knows them. The linker puts all types into one unit, that of the runtime
+// DWARF knows them; where there is none, as the runtime's own data has them. The
+// linker puts all types into one unit, that of the runtime
 // (cmd/link/internal/ld/dwarf.go).
 func (f *File) RuntimeTypes() ([]RuntimeType, error) {
 	d, err := f.dwarf()
+	if errors.Is(err, ErrNoDWARF) {
+		return f.typesOfRuntime()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -75,8 +80,28 @@ func runtimeOffset(e *dwarf.Entry) uint64 {
 	return 0
 }
 
+// typesOfRuntime are RuntimeTypes without DWARF.
+func (f *File) typesOfRuntime() ([]RuntimeType, error) {
+	d, err := f.types.load(f.readTypeData)
+	if err != nil {
+		return nil, fmt.Errorf("list the types: %w", err)
+	}
+	types, err := d.all()
+	if err != nil {
+		return nil, fmt.Errorf("list the types: %w", err)
+	}
+	return types, nil
+}
+
 // Type reads a type out of RuntimeTypes.
 func (f *File) Type(rt RuntimeType) (*Type, error) {
+	if rt.data {
+		d, err := f.types.load(f.readTypeData)
+		if err != nil {
+			return nil, err
+		}
+		return d.read(rt.Addr)
+	}
 	d, err := f.dwarf()
 	if err != nil {
 		return nil, err

@@ -46,7 +46,6 @@ func (f *File) TypeName(addr uint64) (string, error) {
 // TypeKind returns the kind of the type that the abi.Type at addr describes. addr
 // is a link time address.
 func (f *File) TypeKind(addr uint64) (reflect.Kind, error) {
-	const kindMask = 1<<5 - 1 // what is above are flags, before Go 1.26
 	if _, err := f.TypeName(addr); err != nil {
 		return reflect.Invalid, err
 	}
@@ -54,7 +53,7 @@ func (f *File) TypeKind(addr uint64) (reflect.Kind, error) {
 	if err != nil {
 		return reflect.Invalid, fmt.Errorf("read the kind of the type at %#x: %w", addr, err)
 	}
-	return reflect.Kind(t[typeKindByte] & kindMask), nil
+	return kindOf(t), nil
 }
 
 // typeName reads an abi.Name: a byte of flags, the length as a varint, the text.
