@@ -26,15 +26,18 @@ var expressions = []string{
 		" tags=len(u.Tags), room=cap(u.Tags), limits=len(u.Limits), bosslimits=len(u.Manager.Limits), raw=u.raw[2], home=u.Home, y=u.Home.Y, extra=u.Extra, err=u.err, wait=u.Wait, active=u.active, score=u.score," +
 		" nobody=none.Name, n=*n, pp=**pp, f=f, b=b",
 	"main.secrets: user=l.User, tries=l.Tries, last=p.Last, who=p.User",
-	"main.maps: n=len(m), none=len(none), empty=len(empty), m=m",
+	"main.maps: n=len(m), none=len(none), empty=len(empty), m=m, one=m[\"one\"], three=m[\"three\"], y=p[5].Y, six=p[6].X, k=s[\"k\"]," +
+		" length=len(s[\"k\"]), blank=s[\"empty\"], nothing=none[1], nobody=empty[1]",
 	"main.bigMap: n=len(m)",
 	"main.channels: n=len(c), room=cap(c), none=cap(none)",
-	"main.interfaces: s=s, p=p",
+	"main.interfaces: s=s, p=p, y=s.(point).Y, name=p.(*user).Name, wrong=s.(*user).Name, nothing=none.(point).X, r=r.(*strings.Reader).s",
+	"main.anys: i=a.(int), text=b.(string), half=c.(float64), y=d.(point).Y, d=d.(point), boss=e.(*user).Manager.Name, one=f.([]int)[0]," +
+		" room=cap(f.([]int)), ga=g.(map[string]int)[\"a\"], wrong=b.(int), nothing=values.(int)",
 	"main.variadicInts: third=n[2]",
 	"main.times: t=t, two=ret0",
 	"main.spilled: j=j, s=s, t1=t[1], name=u.Name, boss=u.Manager.Name, y=u.Home.Y, tag=u.Tags[0], rj=ret0, n=len(ret1)",
 	"main.results: two=b, three=c[0], four=d.Name, price=d.Price, n=len(e), err=err",
-	"main.fails: given=err",
+	"main.fails: given=err, path=err.(*fs.PathError).Path, number=err.(syscall.Errno)",
 	"main.point.method: y=p.Y",
 	"main.(*user).method: tag=u.Tags[0], s=s",
 	"main.unreadable: s=s[0], y=p.Y, one=list[1], m=len(m), long=long[7], wide=wide[7], n=len(wide)",

@@ -52,6 +52,7 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 		declared:   declared,
 		compiler:   newCompiler(),
 	}
+	b.layouter.held = b.held
 	if err := b.readExpressions(); err != nil {
 		return nil, err
 	}
@@ -81,6 +82,7 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	b.goStatements(b.work())
 	if rules.Look {
 		b.inlined(inlinings)
+		b.plan.builder = nil // which holds twice as much as the plan
 	}
 	return b.plan, nil
 }
@@ -98,7 +100,8 @@ type builder struct {
 	compiler     *compiler
 	captureRules []*captureRule
 	declared     *declarations
-	twins        map[string]int // functions of a name; from the first wrapper on
+	twins        map[string]int      // functions of a name; from the first wrapper on
+	runtimeTypes []gobin.RuntimeType // from the first type assertion on
 }
 
 // placeAll places the probes of all chosen functions.

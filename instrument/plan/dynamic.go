@@ -25,6 +25,7 @@ func (p *Plan) ReadDynamics() {
 			return
 		}
 		b.readShapes()
+		b.readAsserted()
 		b.dynamics()
 		p.Steps = b.compiler.steps
 	}
@@ -39,7 +40,7 @@ func (b *builder) dynamics() {
 	done := make(map[uint32]bool)
 	for n := 0; n < len(b.compiler.steps); n++ {
 		of := b.compiler.steps[n].Limit
-		if b.compiler.steps[n].Op != FollowInterface || done[of] {
+		if b.compiler.steps[n].Op != FollowInterface || done[of] || of >= assertBase {
 			continue
 		}
 		done[of] = true
@@ -79,6 +80,11 @@ func (b *builder) dynamic(rt gobin.RuntimeType, of uint32) {
 	if extent(node) > chunkMax-wordSize {
 		node = none("more than %d bytes long", chunkMax-wordSize)
 	}
+	b.plan.Dynamics = append(b.plan.Dynamics, b.compileDynamic(rt, of, t, node))
+}
+
+// compileDynamic is what is read of values of a type, by a node.
+func (b *builder) compileDynamic(rt gobin.RuntimeType, of uint32, t *gobin.Type, node *Node) Dynamic {
 	d := Dynamic{Type: rt.Addr, Of: of, Direct: direct(t), Node: node}
 	if node.Kind == None {
 		// nothing to be read: whoever decodes says why
@@ -88,7 +94,7 @@ func (b *builder) dynamic(rt gobin.RuntimeType, of uint32) {
 		e := b.compiler.element(node)
 		d.Program, d.Whole, d.Size = e.Program, e.whole, e.size
 	}
-	b.plan.Dynamics = append(b.plan.Dynamics, d)
+	return d
 }
 
 // direct says whether an interface holds a value of the type itself: it is a

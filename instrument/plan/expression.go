@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/scanner"
 	"go/token"
+	"go/types"
 	"strconv"
 	"strings"
 	"unicode"
@@ -195,9 +196,9 @@ type access struct {
 type hop struct {
 	kind   hopKind
 	column int    // of what may be wrong with it
-	name   string // of a field
+	name   string // of a field, or a type
 	index  int64
-	key    string // a constant that is no number
+	key    string // a constant that is text
 }
 
 type hopKind uint8
@@ -207,6 +208,7 @@ const (
 	hopIndex
 	hopKey
 	hopFollow
+	hopAssert // to the type that an interface holds
 )
 
 // parseExpression reads the syntax of an expression. The error is an *ExpressionError.
@@ -267,6 +269,13 @@ func parseExpression(x Expression) (access, error) {
 			a.hops = append(a.hops, h)
 			tree = e.X
 			continue
+		case *ast.TypeAssertExpr:
+			if e.Type == nil {
+				return fail(column(e.Lparen), "a type is needed, such as x.(*main.T).Name")
+			}
+			a.hops = append(a.hops, hop{kind: hopAssert, column: column(e.Type.Pos()), name: types.ExprString(e.Type)})
+			tree = e.X
+			continue
 		case *ast.CallExpr:
 			return fail(column(e.Lparen), "a call: of calls there are len and cap alone, around all the rest")
 		}
@@ -274,7 +283,7 @@ func parseExpression(x Expression) (access, error) {
 		if operation, ok := tree.(*ast.BinaryExpr); ok {
 			at = operation.OpPos
 		}
-		return fail(column(at), "%s: an expression is a parameter or a result with selectors, indexes, len or cap", describeSyntax(tree))
+		return fail(column(at), "%s: an expression is a parameter or a result with selectors, indexes, type assertions, len or cap", describeSyntax(tree))
 	}
 }
 
@@ -307,10 +316,20 @@ func constant(e ast.Expr) (h hop, problem string) {
 			return h, "an index that large is none"
 		}
 		return hop{kind: hopIndex, index: n}, ""
-	case token.STRING, token.CHAR:
-		return hop{kind: hopKey, key: literal.Value}, ""
+	case token.CHAR:
+		r, _, _, err := strconv.UnquoteChar(strings.Trim(literal.Value, "'"), '\'')
+		if err != nil {
+			return h, "not a character"
+		}
+		return hop{kind: hopIndex, index: int64(r)}, ""
+	case token.STRING:
+		key, err := strconv.Unquote(literal.Value)
+		if err != nil {
+			return h, "not a string"
+		}
+		return hop{kind: hopKey, key: key}, ""
 	}
-	return h, "an index has to be a whole number"
+	return h, "an index has to be a whole number, or a string where it is the key of a map"
 }
 
 // describeSyntax is what an expression is called that cannot be captured.
@@ -324,8 +343,6 @@ func describeSyntax(e ast.Expr) string {
 		return "an operator"
 	case *ast.SliceExpr:
 		return "a part of a slice"
-	case *ast.TypeAssertExpr:
-		return "a type assertion"
 	case *ast.FuncLit, *ast.CompositeLit:
 		return "a literal"
 	}

@@ -63,6 +63,10 @@ func TestExpressionErrors(t *testing.T) {
 		"main.checkout: x=3",
 		"main.checkout: x=c.items[1:2]",
 		"main.checkout: x=c.(*Cart)",
+		"main.checkout: x=err.(type)",
+		"main.checkout: x=err.(*Cart).owner",
+		"main.checkout: x=err.(*errors.errorStrin).s",
+		"main.checkout: x=err.(*errors.errorString).t",
 		"main.checkout: x=func() {}",
 		"main.chekout: x=c",
 		"main.sum: x=a",
@@ -171,7 +175,10 @@ func fuzzSignature() *gobin.Signature {
 		{Name: "s", Offset: 24, Type: text},
 		{Name: "Password", Offset: 40, Type: text},
 		{Name: "kids", Offset: 56, Type: slice},
-		{Name: "m", Offset: 80, Type: &gobin.Type{Name: "map[string]int", Kind: gobin.Map, Size: 8, Align: 8}},
+		{Name: "m", Offset: 80, Type: &gobin.Type{Name: "map[string]int", Kind: gobin.Map, Size: 8, Align: 8, Key: text, Elem: number}},
+		{Name: "squares", Offset: 80, Type: &gobin.Type{
+			Name: "map[int]string", Kind: gobin.Map, Size: 8, Align: 8, Key: number, Elem: text, Impl: new(gobin.File).MapImpl(number, text),
+		}},
 		{Name: "c", Offset: 88, Type: &gobin.Type{Name: "chan int", Kind: gobin.Chan, Size: 8, Align: 8}},
 		{Name: "f", Offset: 96, Type: float},
 	}
@@ -194,6 +201,7 @@ func FuzzExpressions(f *testing.F) {
 		"main.f: a=p.next.next.n, b=len(p.kids), c=cap(s)", "main.f: a=a[1], b=ret1[2], c=n, e=ret2", "f: a=(*p).kids[3].s[0], b=*circle, c=pair.s",
 		"/f/: a=node.Node.Node.n, b=node.n", "f: a=len(p.m), b=cap(p.c), c=p.Password, d=p.m[\"x\"]", "f: a=arg6[1], b=any, c=**p", "f:a=b[0x1_0],c=`,`", "f: a='\\''",
 		"f: s=s[2147483647].n", "f: a=p.\xff", "type:.eq: a=a", "f: a=circle.x", "f: x=pair.f, y=node.f, z=p.f",
+		"f: a=any.(T).next.n, b=any.(*T), c=ret2.(*T).s[3], d=len(any.(T).kids)", "f: a=p.squares[7], b=len(node.squares['x']), c=p.m[\"a\"]",
 	} {
 		f.Add(seed)
 	}
@@ -208,7 +216,14 @@ func FuzzExpressions(f *testing.F) {
 		if again, err := ParseExpressions(text); err != nil || !cmp.Equal(again, e) {
 			t.Fatalf("%v, and %v", e, again)
 		}
-		b := builder{rules: Rules{Expressions: []Expressions{e}}, layouter: newLayouter(&Rules{}, new(Plan).Secrets()), compiler: newCompiler()}
+		b := builder{rules: Rules{Expressions: []Expressions{e}}, layouter: newLayouter(&Rules{}, new(Plan).Secrets()), compiler: newCompiler(), plan: &Plan{}}
+		b.layouter.held = func(name, _ string) (gobin.RuntimeType, *gobin.Type, []string, string) {
+			t := sig.Params[0].Type // *main.Node
+			if !strings.HasPrefix(name, "*") {
+				t = t.Elem
+			}
+			return gobin.RuntimeType{Addr: 1, Name: name}, t, nil, ""
+		}
 		if err := b.readExpressions(); err != nil {
 			t.Fatalf("%q was checked: %v", text, err)
 		}
@@ -233,6 +248,12 @@ func FuzzExpressions(f *testing.F) {
 						t.Errorf("%s = %s: at %d of %d", c.Name, c.Expression, c.Offset, part.Size)
 					}
 				}
+			}
+		}
+		b.readAsserted()
+		for _, d := range b.plan.Dynamics {
+			if d.Size > chunkMax {
+				t.Errorf("%d bytes of what an interface holds", d.Size)
 			}
 		}
 		for _, s := range b.compiler.steps {

@@ -41,6 +41,9 @@ type layouter struct {
 	secrets            *Automaton
 	known              map[layoutKey]*Node
 	shapes             []shaped
+	asserted           []asserted
+	// held finds a type that an interface may hold, seen from a package.
+	held func(name, pkg string) (held gobin.RuntimeType, t *gobin.Type, near []string, problem string)
 }
 
 type layoutKey struct {

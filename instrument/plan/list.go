@@ -158,7 +158,7 @@ func (n *Node) missing(path string, list []Missing) []Missing {
 		if n.Left > 0 {
 			list = append(list, Missing{path, fmt.Sprintf("%d more fields", n.Left)})
 		}
-	case Pointer, Element, Shape:
+	case Pointer, Element, Shape, Entry, Assert:
 		return n.Elem.missing(path, list)
 	case Slice, Array:
 		return n.Elem.missing(path+"[]", list)

@@ -15,6 +15,8 @@ const (
 	Address   // a pointer that is not followed, shown in hexadecimal
 	Pointer   // to Elem, Skip bytes behind the address
 	Element   // of a slice or a string: Elem is that with the index Count, Skip bytes behind the address
+	Entry     // of a map: the one with the key Key, of which Elem is shown
+	Assert    // an interface that holds what the expression says: Elem is that
 	Len       // of a map or a channel: the word Skip bytes behind the address, 0 for nil
 	String    // Limit bytes
 	Bytes     // a slice of Limit bytes
@@ -57,8 +59,9 @@ type Node struct {
 	Count, Limit uint32
 	// Skip is where what a Pointer, an Element or a Len leads to begins, in bytes.
 	Skip uint32
-	// Map is the layout of a Map.
+	// Map is the layout of a Map or an Entry; Key is a string or an int64.
 	Map *MapLayout
+	Key any
 	// Of tells apart what is read of the dynamic types of an interface, by how
 	// much of it is to be shown: an index into Plan.Dynamics, with the type. Of a
 	// Shape it is with the address of the dictionary, which is the word at Dictionary

@@ -15,6 +15,7 @@ import (
 type resolver struct {
 	layouter *layouter
 	x        Expression
+	pkg      string // of the function: its types need no qualifier
 	// t is the type of where it has got to: in registers or on the stack, or, once
 	// a pointer was followed, in memory behind the last link.
 	t     *gobin.Type
@@ -24,12 +25,24 @@ type resolver struct {
 }
 
 // A link is a pointer that was followed, or that of a slice or a string with an
-// index; skip is where what is wanted lies behind the address, in bytes.
+// index; skip is where what is wanted lies behind the address, in bytes. An Entry
+// and an Assert are links, too: skip is in the element or in the value.
 type link struct {
 	kind  Kind
 	index int64
 	skip  int64
-	t     *gobin.Type // of the pointer, the slice or the string
+	t     *gobin.Type       // of the pointer, the slice, the string, the map or the interface
+	key   any               // of an Entry: as decoded
+	held  gobin.RuntimeType // of an Assert
+	to    *gobin.Type
+}
+
+// pointers are how many levels of the kernel programs a link takes at most.
+func (l *link) pointers() int {
+	if l.kind == Entry { // header, directory, table, groups
+		return 4
+	}
+	return 1
 }
 
 func (r *resolver) fail(column int, format string, args ...any) *ExpressionError {
@@ -69,15 +82,34 @@ func (r *resolver) resolve(a *access) (*Node, assignment, *ExpressionError) {
 			return nil, r.at, r.fail(end, "cannot be captured: %s", node.Reason)
 		}
 	}
-	if len(r.links) > maxPointers {
-		return nil, r.at, r.fail(end, "it leads along %d pointers, and %d is the most", len(r.links), maxPointers)
+	pointers := 0
+	for i := range r.links {
+		pointers += r.links[i].pointers()
+	}
+	if pointers > maxPointers {
+		return nil, r.at, r.fail(end, "it leads along %d pointers, and %d is the most", pointers, maxPointers)
 	}
 	for _, l := range slices.Backward(r.links) {
 		if l.skip > math.MaxInt32 {
 			return nil, r.at, r.fail(end, "it lies too far behind a pointer")
 		}
 		size := uint32(wordSize)
-		if l.kind == Element {
+		switch l.kind {
+		case Entry:
+			entry, problem := r.layouter.entry(&l, node)
+			if problem != "" {
+				return nil, r.at, r.fail(end, "cannot be captured: %s", problem)
+			}
+			node = entry
+			continue
+		case Assert:
+			held, problem := r.layouter.assert(&l, node)
+			if problem != "" {
+				return nil, r.at, r.fail(end, "cannot be captured: %s", problem)
+			}
+			node = held
+			continue
+		case Element:
 			size = stringSize
 		}
 		node = &Node{Kind: l.kind, Type: l.t.Name, Size: size, Elem: node, Count: uint32(l.index), Skip: uint32(l.skip)}
@@ -94,6 +126,8 @@ func (r *resolver) hop(h hop) *ExpressionError {
 		return r.follow(h.column)
 	case hopField:
 		return r.field(h)
+	case hopAssert:
+		return r.assert(h)
 	}
 	if err := r.followAll(h.column); err != nil {
 		return err
@@ -146,7 +180,7 @@ func (r *resolver) field(h hop) *ExpressionError {
 	switch r.t.Kind {
 	case gobin.Struct:
 	case gobin.Interface, gobin.EmptyInterface:
-		return r.fail(h.column, "what the interface %s holds is known when the program runs only", r.t.Name)
+		return r.fail(h.column, "what the interface %s holds is known when the program runs only: name its type, as in %s.(*main.T).%s", r.t.Name, "x", h.name)
 	default:
 		return r.fail(h.column, "%s has no fields", r.t.Name)
 	}
@@ -193,7 +227,7 @@ func (r *resolver) index(h hop) *ExpressionError {
 	t := r.t
 	switch t.Kind {
 	case gobin.Map:
-		return r.fail(h.column, "an entry of a map is found by a hash that the program alone can compute: capture the map, or its len")
+		return r.entry(h)
 	case gobin.Array, gobin.Slice, gobin.String:
 	default:
 		return r.fail(h.column, "%s has no elements", t.Name)
@@ -405,7 +439,7 @@ func (l *layouter) explicit(arch *architecture, fn *gobin.Function, sig *gobin.S
 		case used[x.Name]:
 			err = &ExpressionError{Expression: x.Expression, Problem: "there are two captures of that name"}
 		case err == nil:
-			c.Node, c.Type, place, err = l.resolve(x, &from[i], where[i], returnedBy)
+			c.Node, c.Type, place, err = l.resolve(x, fn, &from[i], where[i], returnedBy)
 		}
 		used[x.Name] = true
 		if err != nil {
@@ -460,8 +494,8 @@ func (x *ruled) find(sig *gobin.Signature) (i int, result bool, err *ExpressionE
 	return 0, false, e
 }
 
-func (l *layouter) resolve(x *ruled, p *gobin.Param, at assignment, returnedBy string) (*Node, string, assignment, *ExpressionError) {
-	r := resolver{layouter: l, x: x.Expression, t: p.Type, at: at}
+func (l *layouter) resolve(x *ruled, fn *gobin.Function, p *gobin.Param, at assignment, returnedBy string) (*Node, string, assignment, *ExpressionError) {
+	r := resolver{layouter: l, x: x.Expression, pkg: fn.Package, t: p.Type, at: at}
 	if at.registers {
 		r.what = inRegisters
 	}

@@ -209,7 +209,7 @@ func (c *compiler) follow(n *Node, at uint32) []Step {
 	case Pointer:
 		e := c.element(n.Elem)
 		return []Step{{Op: FollowPointer, Offset: at, Size: e.size, Whole: e.whole, Program: e.Program, Skip: n.Skip}}
-	case Interface, Error:
+	case Interface, Error, Assert:
 		return []Step{{Op: FollowInterface, Offset: at, Empty: n.Empty, Limit: n.Of}}
 	case Element:
 		e := c.element(n.Elem)
@@ -225,7 +225,7 @@ func (c *compiler) follow(n *Node, at uint32) []Step {
 		return []Step{{Op: FollowPointer, Offset: at, Size: chanSize, Whole: true}}
 	case Func:
 		return []Step{{Op: FollowPointer, Offset: at, Size: wordSize, Whole: true}}
-	case Map:
+	case Map, Entry:
 		return []Step{{Op: FollowPointer, Offset: at, Size: n.Map.Size, Whole: true, Program: c.mapHeader(n.Map)}}
 	case Struct:
 		var steps []Step

@@ -223,6 +223,8 @@ func (d *decoder) value(n *plan.Node, memory []byte, from source) (value any, no
 	switch n.Kind {
 	case plan.Interface, plan.Error:
 		return d.dynamic(n, memory, from)
+	case plan.Assert:
+		return d.asserted(n, memory, from)
 	case plan.String:
 		if second == 0 {
 			return "", ""
@@ -254,6 +256,8 @@ func (d *decoder) value(n *plan.Node, memory []byte, from source) (value any, no
 		return d.elements(n.Elem, memory, uint32(limit), second, next)
 	case plan.Map:
 		return d.mapping(n.Map, first, from)
+	case plan.Entry:
+		return d.entry(n, first, from)
 	}
 	size := uint64(n.Size)
 	switch n.Kind {
@@ -379,4 +383,25 @@ func (d *decoder) dynamic(n *plan.Node, memory []byte, from source) (any, string
 		return newError(name, v)
 	}
 	return Dynamic{Type: name, Value: v}, ""
+}
+
+// asserted is what an interface holds, where that is of the type that was expected.
+func (d *decoder) asserted(n *plan.Node, memory []byte, from source) (any, string) {
+	value, note := d.dynamic(n, memory, from)
+	held, ok := value.(Dynamic)
+	if !ok {
+		return nil, note
+	}
+	if held.Value.Note == noSteps {
+		return nil, "it holds a " + held.Type
+	}
+	return only(held.Value)
+}
+
+// only is the part of a value that was asked for: the field of a struct of one.
+func only(v Value) (any, string) {
+	if fields, ok := v.Value.(Struct); ok && len(fields) == 1 {
+		return fields[0].Value, fields[0].Note
+	}
+	return nil, v.Note
 }

@@ -64,6 +64,25 @@ func (d *decoder) mapping(m *plan.MapLayout, addr uint64, from source) (any, str
 	return entries, ""
 }
 
+// entry is that of a map with one key, where it was read.
+func (d *decoder) entry(n *plan.Node, addr uint64, from source) (any, string) {
+	value, note := d.mapping(n.Map, addr, from)
+	entries, ok := value.(Map)
+	if !ok {
+		return nil, note
+	}
+	name := keyName(n.Key, "")
+	for _, e := range entries {
+		if e.Name == name {
+			return only(e)
+		}
+	}
+	if note != "" {
+		return nil, "it is not among the entries that were read: " + note
+	}
+	return nil, "the map has no such entry"
+}
+
 // table goes by the directory of a large map to its first table.
 func (d *decoder) table(m *plan.MapLayout, dir uint64, from source, groups func(addr, n uint64, from source) string) string {
 	directory, from, why := d.follow(dir, 8, from)

@@ -1,0 +1,79 @@
+package plan
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/uspan/uspan/instrument/gobin"
+)
+
+// An expression may go on to an entry of a map. Where that is only the program can
+// tell, by its hash; but what of a map is read for its own sake has the entry in it,
+// unless the map is large.
+
+// entry goes on to the entry of a map that has a constant for its key.
+func (r *resolver) entry(h hop) *ExpressionError {
+	key, elem := r.t.Key, r.t.Elem
+	switch {
+	case key == nil || elem == nil || key.Kind == gobin.Invalid || elem.Kind == gobin.Invalid || r.t.Impl == nil:
+		return r.fail(h.column, "the layout of %s is not known", r.t.Name)
+	case elem.Size < 0 || elem.Size > chunkMax:
+		return r.fail(h.column, "the elements of %s are too large", r.t.Name)
+	}
+	var want any
+	switch wrong := h.kind == hopKey; {
+	case key.Kind == gobin.String && wrong:
+		if r.layouter.secrets.Has(h.key) {
+			return r.secret(h.column, strconv.Quote(h.key))
+		}
+		if len(h.key) > int(r.layouter.stringBytes) {
+			return r.fail(h.column, "of a key, %d bytes are read", r.layouter.stringBytes)
+		}
+		want = h.key
+	case key.Kind == gobin.Int && !wrong && h.index < 1<<(8*key.Size-1):
+		want = h.index
+	case key.Kind == gobin.Int && !wrong && key.Size == 8:
+		want = h.index
+	case key.Kind == gobin.Uint && !wrong && (key.Size == 8 || h.index < 1<<(8*key.Size)):
+		want = h.index
+	case key.Kind == gobin.String, (key.Kind == gobin.Int || key.Kind == gobin.Uint) && wrong:
+		return r.fail(h.column, "a key of %s is of type %s", r.t.Name, key.Name)
+	case key.Kind == gobin.Int, key.Kind == gobin.Uint:
+		return r.fail(h.column, "%s is no key of %s: its keys are of type %s", strconv.FormatInt(h.index, 10), r.t.Name, key.Name)
+	default:
+		return r.fail(h.column, "a key of %s is of type %s: entries with texts and whole numbers for keys can be captured", r.t.Name, key.Name)
+	}
+	r.links = append(r.links, link{kind: Entry, t: r.t, key: want})
+	r.t, r.what = elem, inMemory
+	return nil
+}
+
+// entry is the node of an entry, of whose element node is a part.
+func (l *layouter) entry(at *link, node *Node) (entry *Node, problem string) {
+	layout := l.mapLayout(at.t, 1)
+	if layout == nil {
+		return nil, "the layout of the map is not known"
+	}
+	switch layout.Group.Key.Kind {
+	case String, Int, Uint:
+	default: // shown in another way than the constant
+		return nil, "keys of type " + layout.Group.Key.Type + " are not looked up"
+	}
+	part, problem := partOf(node, at.skip, at.t.Elem.Size)
+	if problem != "" {
+		return nil, problem
+	}
+	layout.Group.Elem = part
+	layout.Entries = math.MaxUint32
+	return &Node{Kind: Entry, Type: at.t.Name, Size: wordSize, Map: layout, Elem: part, Key: at.key}, ""
+}
+
+// partOf is a value of so many bytes of which a node at an offset alone is read: a
+// struct of one field.
+func partOf(node *Node, skip, size int64) (part *Node, problem string) {
+	if end := skip + int64(extent(node)); size > math.MaxInt32 || end > chunkMax {
+		return nil, fmt.Sprintf("it lies beyond the first %d bytes", chunkMax)
+	}
+	return &Node{Kind: Struct, Size: uint32(size), Fields: []Field{{Offset: uint32(skip), Node: node}}}, ""
+}
