@@ -16,13 +16,18 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	benchMapStarts    = "starts"
-	benchProgBegin    = "begin"
-	benchProgEnd      = "end"
-	benchProgNothing  = "nothing"
-	benchVarByProcess = "by_process"
-	benchVarHistogram = "histogram"
-	benchVarUnpaired  = "unpaired"
+	benchMapStarts          = "starts"
+	benchProgBegin          = "begin"
+	benchProgEnd            = "end"
+	benchProgNothing        = "nothing"
+	benchProgReads          = "reads"
+	benchVarByProcess       = "by_process"
+	benchVarHistogram       = "histogram"
+	benchVarProcessorOffset = "processor_offset"
+	benchVarStockOffset     = "stock_offset"
+	benchVarThreadOffset    = "thread_offset"
+	benchVarUnpaired        = "unpaired"
+	benchVarUnread          = "unread"
 )
 
 // loadBench returns the embedded CollectionSpec for bench.
@@ -70,6 +75,7 @@ type benchProgramSpecs struct {
 	Begin   *ebpf.ProgramSpec `ebpf:"begin"`
 	End     *ebpf.ProgramSpec `ebpf:"end"`
 	Nothing *ebpf.ProgramSpec `ebpf:"nothing"`
+	Reads   *ebpf.ProgramSpec `ebpf:"reads"`
 }
 
 // benchMapSpecs contains maps before they are loaded into the kernel.
@@ -83,9 +89,13 @@ type benchMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type benchVariableSpecs struct {
-	ByProcess *ebpf.VariableSpec `ebpf:"by_process"`
-	Histogram *ebpf.VariableSpec `ebpf:"histogram"`
-	Unpaired  *ebpf.VariableSpec `ebpf:"unpaired"`
+	ByProcess       *ebpf.VariableSpec `ebpf:"by_process"`
+	Histogram       *ebpf.VariableSpec `ebpf:"histogram"`
+	ProcessorOffset *ebpf.VariableSpec `ebpf:"processor_offset"`
+	StockOffset     *ebpf.VariableSpec `ebpf:"stock_offset"`
+	ThreadOffset    *ebpf.VariableSpec `ebpf:"thread_offset"`
+	Unpaired        *ebpf.VariableSpec `ebpf:"unpaired"`
+	Unread          *ebpf.VariableSpec `ebpf:"unread"`
 }
 
 // benchObjects contains all objects after they have been loaded into the kernel.
@@ -121,9 +131,13 @@ func (m *benchMaps) Close() error {
 //
 // It can be passed to loadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type benchVariables struct {
-	ByProcess *ebpf.Variable `ebpf:"by_process"`
-	Histogram *ebpf.Variable `ebpf:"histogram"`
-	Unpaired  *ebpf.Variable `ebpf:"unpaired"`
+	ByProcess       *ebpf.Variable `ebpf:"by_process"`
+	Histogram       *ebpf.Variable `ebpf:"histogram"`
+	ProcessorOffset *ebpf.Variable `ebpf:"processor_offset"`
+	StockOffset     *ebpf.Variable `ebpf:"stock_offset"`
+	ThreadOffset    *ebpf.Variable `ebpf:"thread_offset"`
+	Unpaired        *ebpf.Variable `ebpf:"unpaired"`
+	Unread          *ebpf.Variable `ebpf:"unread"`
 }
 
 // benchPrograms contains all programs after they have been loaded into the kernel.
@@ -133,6 +147,7 @@ type benchPrograms struct {
 	Begin   *ebpf.Program `ebpf:"begin"`
 	End     *ebpf.Program `ebpf:"end"`
 	Nothing *ebpf.Program `ebpf:"nothing"`
+	Reads   *ebpf.Program `ebpf:"reads"`
 }
 
 func (p *benchPrograms) Close() error {
@@ -140,6 +155,7 @@ func (p *benchPrograms) Close() error {
 		p.Begin,
 		p.End,
 		p.Nothing,
+		p.Reads,
 	)
 }
 

@@ -113,10 +113,13 @@ func TestCreations(t *testing.T) {
 		if r.variant == goElsewhere && r.tally.seen != 0 || r.variant == goInside && r.tally.seen == 0 {
 			t.Errorf("%s: %+v", r.variant, r.tally)
 		}
+		if r.variant == goReads && r.tally.lost > r.calls/1000 {
+			t.Errorf("%s: %d of %d could not be read", r.variant, r.tally.lost, r.calls)
+		}
 	}
 	var b strings.Builder
 	printCreations(&b, results)
-	if !strings.Contains(b.String(), "times the "+goUntraced) || !strings.Contains(b.String(), "times the "+goFloor) {
+	if !strings.Contains(b.String(), "times the "+goUntraced) || !strings.Contains(b.String(), "with these alone") || !strings.Contains(b.String(), "times the "+goFloor) {
 		t.Error(b.String())
 	}
 }
