@@ -1,24 +1,19 @@
 package instrument
 
 import (
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/uspan/uspan/instrument/attach"
 	"github.com/uspan/uspan/instrument/gobin"
 	"github.com/uspan/uspan/instrument/plan"
+	"github.com/uspan/uspan/internal/testprog"
 )
 
 // Where uspan's cgroup has little memory left there are fewer open calls, or a
 // clear error.
 func TestBudget(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "counting")
-	if out, err := exec.Command("go", "build", "-o", path, "./testdata/counting").CombinedOutput(); err != nil {
-		t.Fatalf("build counting: %v\n%s", err, out)
-	}
-	file, err := gobin.Open(path)
+	file, err := gobin.Open(testprog.Build(t, "testdata/counting", testprog.Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}
