@@ -75,10 +75,10 @@ type Inlining struct{ Inlined, Sites int }
 
 // String says it: `inlined at 12 of 15 call sites; those calls make no span`.
 func (i Inlining) String() string {
-	switch {
-	case i.Inlined == 0:
+	switch i.Inlined {
+	case 0:
 		return ""
-	case i.Inlined == 1:
+	case 1:
 		return fmt.Sprintf("inlined at 1 of %d call sites; that call makes no span", i.Sites)
 	}
 	return fmt.Sprintf("inlined at %d of %d call sites; those calls make no span", i.Inlined, i.Sites)
