@@ -160,6 +160,7 @@ func List(config Config, visit func(*plan.Plan) error) error {
 		return err
 	}
 	for _, i := range images {
+		i.binary.Release()
 		err = errors.Join(err, visit(i.plan), i.close())
 	}
 	return err

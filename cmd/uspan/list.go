@@ -39,6 +39,7 @@ func newList() *cobra.Command {
 				return err
 			}
 			rules.Look, rules.Values = true, true
+			frugal()
 			waits := newProgress()
 			config := instrument.Config{Targets: args[:1], Rules: rules, Progress: waits.Step}
 			return instrument.List(config, func(p *plan.Plan) error {

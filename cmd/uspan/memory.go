@@ -26,6 +26,15 @@ func boundHeap() heap {
 	return h
 }
 
+// frugal has less garbage beside what is in use: a list of everything in a large
+// executable is in memory at once. Whoever has set GOGC knows better.
+func frugal() {
+	const percent = 75
+	if _, set := os.LookupEnv("GOGC"); !set {
+		debug.SetGCPercent(percent)
+	}
+}
+
 // settle gives back what planning took, and leaves room for what the BPF maps
 // may come to take, in bytes.
 func (h heap) settle(maps uint64) {

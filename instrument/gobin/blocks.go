@@ -5,17 +5,17 @@ import (
 	"sync/atomic"
 )
 
-// Blocks read a file in blocks and keep those that were read last, at most 4 MiB
+// Blocks read a file in blocks and keep those that were read last, at most 8 MiB
 // of them: a plan reads the code, the records and the tables of thousands of
 // functions, each a few bytes, one behind the other. Blocks are safe for
 // concurrent use. What is kept is what the file had when it was read.
 type Blocks struct {
 	reader io.ReaderAt
 	size   int64
-	kept   [256]atomic.Pointer[block] // by the number of the block, modulo
+	kept   [2048]atomic.Pointer[block] // by the number of the block, modulo
 }
 
-const blockSize = 16 << 10
+const blockSize = 4 << 10
 
 // A block is never changed once it is read.
 type block struct {
