@@ -118,8 +118,8 @@ func (d *typeData) at(addr, n uint64) []byte {
 }
 
 // header is an abi.Type and what follows it.
-func (d *typeData) header(addr, n uint64) []byte {
-	p := d.at(addr, typeSize+n)
+func (d *typeData) header(addr uint64) []byte {
+	p := d.at(addr, typeSize)
 	if p == nil || !plausible(p) {
 		return nil
 	}
@@ -143,7 +143,7 @@ func (d *typeData) text(addr uint64) (text string, flags byte, ok bool) {
 // name is the name of a type with its whole import path, as DWARF has it.
 func (d *typeData) name(addr uint64, depth int) (string, bool) {
 	const deep = 8
-	p := d.header(addr, 0)
+	p := d.header(addr)
 	if p == nil {
 		return "", false
 	}
@@ -256,7 +256,7 @@ func (f *File) mapTypeSize() uint64 {
 func (d *typeData) read(addr uint64) (*Type, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.header(addr, 0) == nil {
+	if d.header(addr) == nil {
 		return nil, fmt.Errorf("no type is at %#x", addr)
 	}
 	result := d.reference(addr)
@@ -289,14 +289,14 @@ func (d *typeData) reference(addr uint64) *Type {
 	t := &Type{Align: 1}
 	d.types[addr] = t
 	d.take(int(unsafe.Sizeof(*t)))
-	if d.header(addr, 0) != nil {
+	if d.header(addr) != nil {
 		d.queue = append(d.queue, addr)
 	}
 	return t
 }
 
 func (d *typeData) fill(addr uint64, t *Type) {
-	p := d.header(addr, 0)
+	p := d.header(addr)
 	name, ok := d.name(addr, 0)
 	if p == nil || !ok {
 		return

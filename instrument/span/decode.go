@@ -392,7 +392,7 @@ func (d *decoder) asserted(n *plan.Node, memory []byte, from source) (any, strin
 	if !ok {
 		return nil, note
 	}
-	if held.Value.Note == noSteps {
+	if held.Note == noSteps {
 		return nil, "it holds a " + held.Type
 	}
 	return only(held.Value)
