@@ -33,19 +33,23 @@ func archiveOf(t testing.TB, name string) string {
 }
 
 // treeMatrix are the ways to build in which trees are looked at: every release, and
-// the oldest and the newest without optimisation and with the race detector too.
+// the newest, with TEST_ALL=1 the oldest too, without optimisation and with the race
+// detector.
 func treeMatrix() []testprog.Options {
 	var all []testprog.Options
 	for _, version := range testprog.Versions() {
 		all = append(all, testprog.Options{GoVersion: version})
 	}
-	return append(all, unusual()...)
+	if os.Getenv("TEST_ALL") != "1" {
+		return append(all, unusual(newest)...)
+	}
+	return append(all, unusual(oldest, newest)...)
 }
 
 // unusual are builds without optimisation and, where they can be had, with the race
 // detector.
-func unusual() (all []testprog.Options) {
-	for _, version := range []string{oldest, newest} {
+func unusual(versions ...string) (all []testprog.Options) {
+	for _, version := range versions {
 		all = append(all, testprog.Options{GoVersion: version, Flags: []string{"-gcflags=all=-N -l"}})
 		if testprog.Sanitizers() {
 			all = append(all, testprog.Options{GoVersion: version, Cgo: true, Flags: []string{"-race"}})
@@ -60,10 +64,11 @@ const oldest, newest = "go1.18.10", "go1.27.1"
 // A treeTest gets a program, how it was built, and how often it has run with it.
 type treeTest func(t *testing.T, exe string, options testprog.Options, run int)
 
-// eachTree is eachBuild, and then the test runs 20 times in a row with one more build.
+// eachTree runs a test with a program that is built in each way, and then several
+// times in a row with one more build.
 func eachTree(t *testing.T, source string, often testprog.Options, test treeTest) {
 	t.Helper()
-	eachBuild(t, source, test)
+	eachOf(t, treeMatrix(), source, test)
 	exe := testprog.Build(t, source, often)
 	kerneltest.Require(t)
 	for run := range inARow() {
@@ -71,20 +76,31 @@ func eachTree(t *testing.T, source string, often testprog.Options, test treeTest
 	}
 }
 
-// inARow is how often a test runs in a row: in an emulated machine, where each run
-// takes many seconds, less often.
+// inARow is how often a test runs in a row: 20 times with TEST_ALL=1, but not in an
+// emulated machine, where each run takes many seconds.
 func inARow() int {
-	if testing.Short() {
-		return 5
+	if os.Getenv("TEST_ALL") == "1" && !testing.Short() {
+		return 20
 	}
-	return 20
+	return 5
 }
 
-// eachBuild runs a test with a program that is built in each of these ways: with
-// TEST_ALL=1, 20 times in a row with the oldest and the newest release.
+// eachBuild runs a test with a program of the oldest and the newest release, and of
+// that without optimisation; with TEST_ALL=1 in all ways of treeMatrix.
 func eachBuild(t *testing.T, source string, test treeTest) {
 	t.Helper()
-	for _, options := range treeMatrix() {
+	if os.Getenv("TEST_ALL") == "1" {
+		eachOf(t, treeMatrix(), source, test)
+		return
+	}
+	eachOf(t, []testprog.Options{{GoVersion: oldest}, {GoVersion: newest}, {GoVersion: newest, Flags: []string{"-gcflags=all=-N -l"}}}, source, test)
+}
+
+// eachOf runs a test with each build: with TEST_ALL=1, 20 times in a row with those of
+// the oldest and the newest release.
+func eachOf(t *testing.T, builds []testprog.Options, source string, test treeTest) {
+	t.Helper()
+	for _, options := range builds {
 		t.Run(options.String(), func(t *testing.T) {
 			exe := testprog.Build(t, source, options)
 			kerneltest.Require(t)
