@@ -81,6 +81,7 @@ func (b *builder) held(text, pkg string) (held gobin.RuntimeType, t *gobin.Type,
 	name := text[stars:]
 	var found []gobin.RuntimeType
 	var names []string
+types:
 	for _, rt := range b.runtimeTypes {
 		bare := strings.TrimPrefix(rt.Name, text[:stars])
 		if len(rt.Name)-len(bare) != stars || strings.HasPrefix(bare, "*") {
@@ -88,11 +89,9 @@ func (b *builder) held(text, pkg string) (held gobin.RuntimeType, t *gobin.Type,
 		}
 		short := bare[strings.LastIndexByte(withoutTypes(bare), '/')+1:]
 		switch {
-		case bare == pkg+"."+name: // before those of other packages
-			found = append([]gobin.RuntimeType{rt}, found...)
-			if t, err := b.file.Type(rt); err == nil {
-				return rt, t, nil, ""
-			}
+		case bare == pkg+"."+name: // whatever other packages have
+			found = []gobin.RuntimeType{rt}
+			break types
 		case bare == name || short == name:
 			found = append(found, rt)
 		}
