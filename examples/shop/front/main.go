@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"shop/health"
 	"shop/stockpb"
 )
 
@@ -31,7 +32,7 @@ func main() {
 	defer stop()
 	var err error
 	if *check {
-		err = checkHealth(*listen)
+		err = health.Check("http://" + *listen + "/health")
 	} else {
 		err = serve(ctx, *listen, *stock)
 	}
@@ -95,19 +96,6 @@ func serve(ctx context.Context, address, stock string) error {
 	slog.Info("front", "address", listener.Addr().String(), "pid", os.Getpid())
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
-	}
-	return nil
-}
-
-func checkHealth(address string) error {
-	client := http.Client{Timeout: 2 * time.Second}
-	response, err := client.Get("http://" + address + "/health")
-	if err != nil {
-		return err
-	}
-	response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return errors.New(response.Status)
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"shop/health"
 )
 
 // requests are a path to get, or an order.
@@ -43,7 +45,7 @@ func main() {
 	check := flag.Bool("check", false, "ask at that address whether it does, and end")
 	flag.Parse()
 	if *check {
-		if err := checkHealth(*listen); err != nil {
+		if err := health.Check("http://" + *listen); err != nil {
 			fmt.Fprintln(os.Stderr, "load:", err)
 			os.Exit(1)
 		}
@@ -61,9 +63,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "load: -rate has to be above zero")
 		os.Exit(2)
 	}
-	h := &health{}
+	p := &pulse{}
 	if *listen != "" {
-		if err := h.serve(*listen); err != nil {
+		if err := p.serve(*listen); err != nil {
 			fmt.Fprintln(os.Stderr, "load:", err)
 			os.Exit(1)
 		}
@@ -74,7 +76,7 @@ func main() {
 		answer := send(ctx, *front, requests[i%len(requests)])
 		answers[answer]++
 		if answer != noAnswer {
-			h.answered()
+			p.answered()
 		}
 		select {
 		case <-tick.C:
