@@ -268,6 +268,25 @@ func main() {
 }
 `
 
+// traceStacks traces functions of the runtime with their stacks; nil where those cannot
+// be told, which is refused then.
+func traceStacks(t *testing.T, exe string, options testprog.Options, rules plan.Rules) []*span.Span {
+	t.Helper()
+	config := instrument.Config{Rules: rules, Stacks: true}
+	if runtime.GOARCH == "arm64" && options.GoVersion == "go1.18.10" {
+		refuses(t, config, exe, "its stacks cannot be told")
+		return nil
+	}
+	spans, summary, _ := trace(t, config, target.Command{Path: exe})
+	if summary.LostSpans() != 0 || summary.Lost.Unpaired != 0 {
+		t.Errorf("%+v", summary)
+	}
+	if len(spans) == 0 {
+		t.Fatal("no spans")
+	}
+	return spans
+}
+
 // In the middle of a growth, on g0, a stack goes on with the goroutine's own, which is
 // being copied: deeper at each growth.
 func TestStacksInGrowth(t *testing.T) {
@@ -281,14 +300,9 @@ func TestStacksInGrowth(t *testing.T) {
 		t.Run(options.String(), func(t *testing.T) {
 			exe := testprog.Build(t, growing, options)
 			kerneltest.Require(t)
-			config := instrument.Config{Rules: plan.Rules{Patterns: []string{"runtime.copystack"}}, Stacks: true}
-			if runtime.GOARCH == "arm64" && options.GoVersion == "go1.18.10" {
-				refuses(t, config, exe, "its stacks cannot be told")
+			spans := traceStacks(t, exe, options, plan.Rules{Patterns: []string{"runtime.copystack"}})
+			if spans == nil {
 				return
-			}
-			spans, summary, _ := trace(t, config, target.Command{Path: exe})
-			if summary.LostSpans() != 0 || summary.Lost.Unpaired != 0 {
-				t.Errorf("%+v", summary)
 			}
 			grown, deepest := 0, 0
 			for _, s := range spans {

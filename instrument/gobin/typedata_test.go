@@ -10,62 +10,56 @@ import (
 
 // The runtime's data says of types what DWARF does.
 func TestTypeData(t *testing.T) {
-	for _, version := range testprog.Versions() {
-		for _, options := range []testprog.Options{
-			{GoVersion: version},
-			{GoVersion: version, Flags: []string{"-buildmode=pie"}},
-			{GoVersion: version, Flags: []string{"-buildmode=pie", "-ldflags=-linkmode=external"}, Cgo: true},
-		} {
-			t.Run(options.String(), func(t *testing.T) {
-				f := open(t, testprog.Build(t, dictionaryProgram, options))
-				described, err := f.RuntimeTypes()
+	for _, options := range relocated() {
+		t.Run(options.String(), func(t *testing.T) {
+			f := open(t, testprog.Build(t, dictionaryProgram, options))
+			described, err := f.RuntimeTypes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			listed, err := f.typesOfRuntime()
+			if err != nil {
+				t.Fatal(err)
+			}
+			byAddr := map[uint64]RuntimeType{}
+			for _, rt := range listed {
+				byAddr[rt.Addr] = rt
+			}
+			named, structs := 0, 0
+			for _, rt := range described {
+				found, ok := byAddr[rt.Addr]
+				if !ok {
+					t.Errorf("%s at %#x is not found", rt.Name, rt.Addr)
+					continue
+				}
+				want, err := f.Type(rt)
 				if err != nil {
 					t.Fatal(err)
 				}
-				listed, err := f.typesOfRuntime()
+				got, err := f.Type(found)
 				if err != nil {
-					t.Fatal(err)
+					t.Errorf("%s: %v", rt.Name, err)
+					continue
 				}
-				byAddr := map[uint64]RuntimeType{}
-				for _, rt := range listed {
-					byAddr[rt.Addr] = rt
+				// DWARF writes types without a name with whole import paths throughout,
+				// and numbers those that are declared in functions.
+				name, _, _ := strings.Cut(rt.Name, "·")
+				if !strings.ContainsAny(name, " ({") && !strings.HasPrefix(name, "noalg.") && found.Name != name {
+					t.Errorf("%s is called %s", rt.Name, found.Name)
 				}
-				named, structs := 0, 0
-				for _, rt := range described {
-					found, ok := byAddr[rt.Addr]
-					if !ok {
-						t.Errorf("%s at %#x is not found", rt.Name, rt.Addr)
-						continue
-					}
-					want, err := f.Type(rt)
-					if err != nil {
-						t.Fatal(err)
-					}
-					got, err := f.Type(found)
-					if err != nil {
-						t.Errorf("%s: %v", rt.Name, err)
-						continue
-					}
-					// DWARF writes types without a name with whole import paths throughout,
-					// and numbers those that are declared in functions.
-					name, _, _ := strings.Cut(rt.Name, "·")
-					if !strings.ContainsAny(name, " ({") && !strings.HasPrefix(name, "noalg.") && found.Name != name {
-						t.Errorf("%s is called %s", rt.Name, found.Name)
-					}
-					named++
-					if want.Kind == Struct {
-						structs++
-					}
-					if difference := unlike(got, want, 3); difference != "" {
-						t.Errorf("%s at %#x: %s", rt.Name, rt.Addr, difference)
-					}
+				named++
+				if want.Kind == Struct {
+					structs++
 				}
-				if named < 200 || structs < 50 {
-					t.Errorf("%d types, %d structs", named, structs)
+				if difference := unlike(got, want, 3); difference != "" {
+					t.Errorf("%s at %#x: %s", rt.Name, rt.Addr, difference)
 				}
-				t.Logf("%d types, %d structs, as DWARF has them; %d look like types", named, structs, len(listed))
-			})
-		}
+			}
+			if named < 200 || structs < 50 {
+				t.Errorf("%d types, %d structs", named, structs)
+			}
+			t.Logf("%d types, %d structs, as DWARF has them; %d look like types", named, structs, len(listed))
+		})
 	}
 }
 
