@@ -88,6 +88,18 @@ func guards(id, parent int64, body, first, second func()) {
 	body()
 }
 
+// pair are a call and the one that makes it.
+func pair() (g, top *fate) {
+	top = born(0)
+	return born(top.ID), top
+}
+
+// within has body run in g, deferred when that ends, and recovers in top from what
+// passes through g.
+func within(top, g *fate, body, deferred func(), recovered func(value interface{})) {
+	guard(top.ID, 0, func() { guard(g.ID, top.ID, body, deferred) }, func() { recovered(recover()) })
+}
+
 // call makes a traced call that returns.
 func call(parent int64, body func(f *fate)) *fate {
 	f := born(parent)
@@ -142,20 +154,16 @@ func untraced() {
 // again recovers and panics with another value, which passes one more call.
 func again() {
 	var f, h *fate
-	g, top := born(0), born(0)
-	g.Parent = top.ID
-	guard(top.ID, 0, func() {
-		guard(g.ID, top.ID, func() {
-			f = born(g.ID)
-			frame(f.ID, g.ID, func() { panic("first") })
-		}, func() {
-			f.dies(recover())
-			// A call that the second panic unwinds, within the first.
-			h = born(f.ID)
-			frame(h.ID, f.ID, func() { panic(fmt.Errorf("second: %w", io.EOF)) })
-		})
+	g, top := pair()
+	within(top, g, func() {
+		f = born(g.ID)
+		frame(f.ID, g.ID, func() { panic("first") })
 	}, func() {
-		value := recover()
+		f.dies(recover())
+		// A call that the second panic unwinds, within the first.
+		h = born(f.ID)
+		frame(h.ID, f.ID, func() { panic(fmt.Errorf("second: %w", io.EOF)) })
+	}, func(value interface{}) {
 		h.dies(value)
 		g.dies(value)
 	})
@@ -166,33 +174,26 @@ func again() {
 // only look at it.
 func onward() {
 	var f *fate
-	g, top := born(0), born(0)
-	g.Parent = top.ID
-	guard(top.ID, 0, func() {
-		guard(g.ID, top.ID, func() {
-			f = born(g.ID)
-			frame(f.ID, g.ID, func() { panic("onward") })
-		}, func() {
-			value := recover()
-			f.dies(value)
-			panic(value)
-		})
-	}, func() { g.dies(recover()) })
+	g, top := pair()
+	within(top, g, func() {
+		f = born(g.ID)
+		frame(f.ID, g.ID, func() { panic("onward") })
+	}, func() {
+		value := recover()
+		f.dies(value)
+		panic(value)
+	}, g.dies)
 	ended(0, f, g, top)
 }
 
 // deferred panics in a deferred function of a call that has come to its end.
 func deferred() {
 	var h *fate
-	g, top := born(0), born(0)
-	g.Parent = top.ID
-	guard(top.ID, 0, func() {
-		guard(g.ID, top.ID, func() { call(g.ID, nothing) }, func() {
-			h = born(g.ID)
-			frame(h.ID, g.ID, func() { panic("deferred") })
-		})
-	}, func() {
-		value := recover()
+	g, top := pair()
+	within(top, g, func() { call(g.ID, nothing) }, func() {
+		h = born(g.ID)
+		frame(h.ID, g.ID, func() { panic("deferred") })
+	}, func(value interface{}) {
 		h.dies(value)
 		g.dies(value)
 	})
@@ -203,18 +204,14 @@ func deferred() {
 // function, and in what that calls. The panic goes on.
 func helpless() {
 	var f *fate
-	g, top := born(0), born(0)
-	g.Parent = top.ID
-	guard(top.ID, 0, func() {
-		guard(g.ID, top.ID, func() {
-			f = born(g.ID)
-			frame(f.ID, g.ID, func() { panic("helpless") })
-		}, func() {
-			inner := born(f.ID)
-			guard(inner.ID, f.ID, func() { recovers(inner.ID) }, func() { recovers(inner.ID) })
-		})
+	g, top := pair()
+	within(top, g, func() {
+		f = born(g.ID)
+		frame(f.ID, g.ID, func() { panic("helpless") })
 	}, func() {
-		value := recover()
+		inner := born(f.ID)
+		guard(inner.ID, f.ID, func() { recovers(inner.ID) }, func() { recovers(inner.ID) })
+	}, func(value interface{}) {
 		f.dies(value)
 		g.dies(value)
 	})
@@ -250,23 +247,19 @@ func during() {
 // goes on.
 func nested() {
 	var f *fate
-	g, top := born(0), born(0)
-	g.Parent = top.ID
-	guard(top.ID, 0, func() {
-		guard(g.ID, top.ID, func() {
-			f = born(g.ID)
-			frame(f.ID, g.ID, func() { panic("first") })
-		}, func() {
-			inner := born(f.ID)
-			var h *fate
-			guard(inner.ID, f.ID, func() {
-				h = born(inner.ID)
-				frame(h.ID, inner.ID, func() { panic("second") })
-			}, func() { h.dies(recover()) })
-			ended(f.ID, h, inner)
-		})
+	g, top := pair()
+	within(top, g, func() {
+		f = born(g.ID)
+		frame(f.ID, g.ID, func() { panic("first") })
 	}, func() {
-		value := recover()
+		inner := born(f.ID)
+		var h *fate
+		guard(inner.ID, f.ID, func() {
+			h = born(inner.ID)
+			frame(h.ID, inner.ID, func() { panic("second") })
+		}, func() { h.dies(recover()) })
+		ended(f.ID, h, inner)
+	}, func(value interface{}) {
 		f.dies(value)
 		g.dies(value)
 	})
