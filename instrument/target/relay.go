@@ -28,8 +28,9 @@ type Relay struct {
 	quit    chan struct{}
 	gone    chan struct{}
 
-	ends  int // SIGINT and SIGTERM so far
-	leave chan struct{}
+	ends      int  // SIGINT and SIGTERM so far
+	continued bool // the SIGCONT behind a stop was passed on before it was received
+	leave     chan struct{}
 }
 
 // NewRelay starts to pass on every signal but those that say something of uspan
@@ -97,10 +98,17 @@ func (r *Relay) run() {
 
 func (r *Relay) pass(s unix.Signal) {
 	terminal := givenByTerminals(s) && r.fromTerminal(s)
-	if !terminal {
+	switch {
+	case s == unix.SIGCONT && r.continued:
+		r.continued = false
+	case !terminal:
 		r.report(r.send(s))
-	} else if s == unix.SIGTSTP {
+	case s == unix.SIGTSTP:
 		r.report(r.stop())
+		// Of the signals that come at once the runtime tells the lowest first: by the
+		// time that it tells of SIGCONT, the terminal may have stopped the command again.
+		r.report(r.send(unix.SIGCONT))
+		r.continued = true
 	}
 	if s == unix.SIGINT || s == unix.SIGTERM {
 		if r.ends++; r.ends == 2 {
