@@ -19,6 +19,7 @@ import (
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/plan"
 	process "github.com/uspan/uspan/instrument/target"
+	"github.com/uspan/uspan/internal/docs"
 )
 
 // timing is a program that times its own calls: of these functions, under recursion
@@ -87,28 +88,16 @@ func compare() (string, error) {
 	return comparisonTable(lines), nil
 }
 
-// The lines around the tables in a page.
-const (
-	tablesBegin = "<!-- made by make bench-recipe -->\n"
-	tablesEnd   = "<!-- end -->\n"
-)
+// comparison is the command that compares.
+const comparison = "make bench-recipe"
 
 // writeComparison puts the tables of compare into a page.
 func writeComparison(page string) error {
-	text, err := os.ReadFile(page)
-	if err != nil {
-		return err
-	}
-	before, rest, begins := strings.Cut(string(text), tablesBegin)
-	_, after, ends := strings.Cut(rest, tablesEnd)
-	if !begins || !ends {
-		return fmt.Errorf("%s has no place for the tables: %q and %q", page, tablesBegin, tablesEnd)
-	}
 	tables, err := compare()
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(page, []byte(before+tablesBegin+tables+tablesEnd+after), 0o644)
+	return docs.Put(page, comparison, tables)
 }
 
 func comparisonTable(lines []strings.Builder) string {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/uspan/uspan/internal/docs"
 	"github.com/uspan/uspan/internal/kerneltest"
 )
 
@@ -18,7 +19,7 @@ func TestComparison(t *testing.T) {
 	kerneltest.Require(t)
 	t.Chdir("../..")
 	page := filepath.Join(t.TempDir(), "page.md")
-	if err := os.WriteFile(page, []byte("before\n"+tablesBegin+"old\n"+tablesEnd+"behind\n"), 0o644); err != nil {
+	if err := os.WriteFile(page, []byte("before\n"+docs.Wrap(comparison, "old\n")+"behind\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := writeComparison(page); err != nil {

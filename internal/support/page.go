@@ -8,13 +8,12 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/uspan/uspan/internal/docs"
 )
 
-// The lines around the table that both pages have.
-const (
-	begin = "<!-- made by make test-kernels -->\n"
-	end   = "<!-- end -->\n"
-)
+// command makes the table that both pages have.
+const command = "make test-kernels"
 
 // sign is how a page shows what came of a build; none ran: "–".
 func sign(o outcome) string {
@@ -31,28 +30,10 @@ func sign(o outcome) string {
 
 // writePage writes the page of all results, and their summary into the README.
 func writePage(path, readme string, results []*result) error {
-	text, err := os.ReadFile(readme)
-	if err != nil {
-		return err
-	}
 	table := summary(results)
-	before, _, after, found := block(string(text))
-	if !found {
-		return fmt.Errorf("%s has no place for the table: %q and %q", readme, begin, end)
-	}
 	return errors.Join(
-		os.WriteFile(path, []byte(page(table, results)), 0o644),
-		os.WriteFile(readme, []byte(before+begin+table+end+after), 0o644))
-}
-
-// block is the table of a page, and what is around it.
-func block(text string) (before, table, after string, found bool) {
-	before, rest, found := strings.Cut(text, begin)
-	if !found {
-		return text, "", "", false
-	}
-	table, after, found = strings.Cut(rest, end)
-	return before, table, after, found
+		docs.Put(readme, command, table),
+		os.WriteFile(path, []byte(page(table, results)), 0o644))
 }
 
 // summary is the table of kernels and architectures.
@@ -116,9 +97,9 @@ func page(table string, results []*result) string {
 	var b strings.Builder
 	b.WriteString(`# What uspan has been run on
 
-Written by ` + "`make test-kernels`" + ` from the tests that it ran: what did not run is not in here. The other kernels are Debian's, in virtual machines without virtualization of the processor (QEMU's TCG); a machine with amd64 has processors that take turns.
+Written by ` + "`" + command + "`" + ` from the tests that it ran: what did not run is not in here. The other kernels are Debian's, in virtual machines without virtualization of the processor (QEMU's TCG); a machine with amd64 has processors that take turns.
 
-` + begin + table + end + `
+` + docs.Wrap(command, table) + `
 The tests are those of ` + "`" + strings.Join(packages, "`, `") + "`" + `, not all of them on every kernel where their numbers differ. On kernels without uprobe_multi links (before 6.6) they go by perf events.
 
 The counting program counts its own calls, under deep recursion, growing and shrinking stacks, garbage collection, blocking and goroutines by the thousand, and uspan's spans are compared with its own account:

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/uspan/uspan/internal/docs"
 )
 
 // The README shows what the page says, which a run of the tests wrote.
@@ -15,7 +17,7 @@ func TestREADME(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, table, _, found := block(string(text))
+		_, table, _, found := docs.Cut(string(text), command)
 		if !found || strings.Count(table, "\n") < 3 {
 			t.Fatalf("%s has no table: make test-kernels writes it", name)
 		}
