@@ -2,9 +2,11 @@ package realserver
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -61,17 +63,25 @@ func Start(t testing.TB, ready func() error, executable string, args ...string) 
 	}
 }
 
-// FreeAddresses are n loopback addresses that nobody listened on just now.
+// Linux hands out ports from 32768 on: what asks for any port, or connects,
+// cannot take one of these between the choice and the start of the server.
+const firstPort, lastPort = 10_000, 32_000
+
+// FreeAddresses are n loopback addresses that nobody listens on, each other than
+// the others.
 func FreeAddresses(t testing.TB, n int) []string {
 	t.Helper()
-	addresses := make([]string, n)
-	for i := range addresses {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	var addresses []string
+	for attempts := 0; len(addresses) < n; attempts++ {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		switch {
+		case err == nil:
+			defer listener.Close() // held until all are chosen, so that they differ
+			addresses = append(addresses, listener.Addr().String())
+		case attempts > 10*n:
 			t.Fatal(err)
 		}
-		defer listener.Close() // held until all are chosen, so that they differ
-		addresses[i] = listener.Addr().String()
 	}
 	return addresses
 }
