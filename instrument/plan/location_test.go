@@ -8,33 +8,43 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/uspan/uspan/instrument/gobin"
+	"github.com/uspan/uspan/internal/docs"
 	"github.com/uspan/uspan/internal/testprog"
 )
 
+// locationsPage says what TestLocations found, and why some parameters differ.
+const locationsPage = "../../docs/calling-convention.md"
+
 // TestLocations compares where the calling convention puts parameters with where
 // DWARF's location lists say they are at the entries of functions, over all
-// functions of executables. USPAN_LARGE names another one, such as one of 100 MB.
+// functions of executables: with TEST_ALL=1 of one of 110 MB, too. What came of it is
+// in the documentation, where -update puts it.
 func TestLocations(t *testing.T) {
 	source, err := os.ReadFile("testdata/shop.txtar")
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths := map[string]string{}
 	for _, version := range []string{"go1.21.13", "go1.27.1"} { // DWARF 4 and 5
-		paths[version] = testprog.Build(t, string(source), testprog.Options{GoVersion: version})
+		t.Run(version, func(t *testing.T) {
+			testLocations(t, "shop "+version, testprog.Build(t, string(source), testprog.Options{GoVersion: version}))
+		})
 	}
-	if large := os.Getenv("USPAN_LARGE"); large != "" {
-		paths["large"] = large
-	}
-	for name, path := range paths {
-		t.Run(name, func(t *testing.T) { testLocations(t, path) })
+	if os.Getenv("TEST_ALL") == "1" {
+		t.Run("rclone", func(t *testing.T) {
+			path, err := testprog.BuildRclone()
+			if err != nil {
+				t.Fatal(err)
+			}
+			testLocations(t, "rclone", path)
+		})
 	}
 }
 
-func testLocations(t *testing.T, path string) {
+func testLocations(t *testing.T, name, path string) {
 	l, err := openLocations(path)
 	if err != nil {
 		t.Fatal(err)
@@ -55,17 +65,17 @@ func testLocations(t *testing.T, path string) {
 			continue
 		}
 		if fn.Wrapper && twins[fn.Symbol] > 1 {
-			counts["wrappers between calling conventions, of which no values are read"]++
+			counts[wrapper]++
 			continue
 		}
 		sig, err := f.Signature(&fn)
 		if err != nil {
-			counts["functions without a signature"]++
+			counts[unsigned]++
 			continue
 		}
 		at, _, size := amd64.assign(sig, isMethod(&fn), false)
 		if area, ok := f.ArgsSize(&fn); !ok || size >= 0 && size != int64(area) {
-			counts["functions whose signature does not fill the argument area"]++
+			counts[unfilled]++
 			continue
 		}
 		for i, p := range sig.Params {
@@ -82,6 +92,7 @@ func testLocations(t *testing.T, path string) {
 	for class, n := range counts {
 		t.Logf("%7d %s %q", n, class, examples[class])
 	}
+	compareLocations(t, name, counts)
 	// In the few that are elsewhere, the compiler says at the entry already where
 	// the variable is once the function has assigned to it (`if y.neg { x, y = y, x }`):
 	// in a register of another parameter.
@@ -93,15 +104,42 @@ func testLocations(t *testing.T, path string) {
 	}
 }
 
-// Classes of parameters.
+// Classes of parameters, and of functions whose parameters are not compared.
 const (
-	same    = "as the calling convention says"
-	unused  = "with no location at the entry: not used, or a part of it"
-	other   = "elsewhere, in registers"
-	inFrame = "elsewhere, on the stack"
-	moved   = "in the heap: the parameter is a pointer to it"
-	unknown = "in locations that are not understood"
+	same     = "parameters as the calling convention says"
+	unused   = "parameters with no location at the entry, or none of a part"
+	other    = "parameters elsewhere, in registers"
+	inFrame  = "parameters elsewhere, on the stack"
+	moved    = "parameters whose variable is in the heap"
+	shared   = "parameters that are a pointer to a variable of the function around"
+	unknown  = "parameters whose location the test does not understand"
+	wrapper  = "functions between calling conventions, of which no values are read"
+	unsigned = "functions without a signature"
+	unfilled = "functions whose signature does not fill the argument area"
 )
+
+// compareLocations compares the table of a program with that of the page.
+func compareLocations(t *testing.T, name string, counts map[string]int) {
+	t.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, "| in %s | |\n|---:|---|\n", name)
+	for _, class := range []string{same, unused, other, inFrame, moved, shared, unknown, wrapper, unsigned, unfilled} {
+		fmt.Fprintf(&b, "| %d | %s |\n", counts[class], class)
+	}
+	command := "TestLocations of " + name
+	if *update {
+		if err := docs.Put(locationsPage, command, b.String()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page, err := os.ReadFile(locationsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, want, _, _ := docs.Cut(string(page), command); want != b.String() {
+		t.Errorf("%s has for %s\n%swant, -update to accept:\n%s", locationsPage, name, want, b.String())
+	}
+}
 
 // locations are those of the parameters in a file.
 type locations struct {
@@ -183,8 +221,8 @@ func (l *locations) read() error {
 func (l *locations) compare(entry uint64, p gobin.Param, at assignment) (class string, pieces []place) {
 	value, ok := l.params[entry][p.Name]
 	if !ok {
-		if _, heap := l.params[entry]["&"+p.Name]; heap {
-			return moved, nil
+		if _, ok := l.params[entry]["&"+p.Name]; ok {
+			return shared, nil
 		}
 		return unused, nil
 	}
@@ -200,7 +238,10 @@ func (l *locations) compare(entry uint64, p gobin.Param, at assignment) (class s
 		return unused, nil
 	}
 	pieces, err := piecesOf(expression)
-	if err != nil {
+	switch {
+	case errors.Is(err, errInHeap):
+		return moved, nil
+	case err != nil:
 		return unknown, nil
 	}
 	want := expected(p.Type, at)
@@ -334,7 +375,10 @@ func (l *locations) address(base, index uint64) uint64 {
 	return binary.LittleEndian.Uint64(l.addr[at:])
 }
 
-// piecesOf reads an expression of registers, places in the frame, and pieces.
+var errInHeap = errors.New("the address of the variable is in the frame")
+
+// piecesOf reads an expression of registers, places in the frame, and pieces. The
+// error is errInHeap where the variable is not in the frame, but its address.
 func piecesOf(expression []byte) ([]place, error) {
 	b := &buffer{data: expression}
 	var pieces []place
@@ -353,6 +397,8 @@ func piecesOf(expression []byte) ([]place, error) {
 			}
 		case op == 0x91: // fbreg
 			now = place{offset: b.sleb()}
+		case op == 0x06: // deref
+			return nil, errInHeap
 		case op == 0x93: // piece
 			b.uleb()
 			pieces, now, composed = append(pieces, now), place{}, true
