@@ -1,7 +1,6 @@
 package instrument_test
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,11 +17,7 @@ import (
 // by name.
 func boundedValues(t *testing.T, config instrument.Config, functions ...string) (map[string]*span.Span, *instrument.Summary) {
 	t.Helper()
-	source, err := os.ReadFile("testdata/values/main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	exe := testprog.Build(t, "-- go.mod --\nmodule example.com/values\n\ngo 1.18\n-- main.go --\n"+string(source), testprog.Options{})
+	exe := testprog.Build(t, valuesArchive(t), testprog.Options{})
 	kerneltest.Require(t)
 	config.Rules.Values = true
 	for _, name := range functions {

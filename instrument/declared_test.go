@@ -22,15 +22,11 @@ import (
 // TestDeclaredValues traces testdata/values without DWARF: with its source as
 // declarations, the values are those of TestValues.
 func TestDeclaredValues(t *testing.T) {
-	source, err := os.ReadFile("testdata/values/main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	golden, err := os.ReadFile("testdata/values.golden")
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive := "-- go.mod --\nmodule example.com/values\n\ngo 1.18\n-- main.go --\n" + string(source)
+	archive := valuesArchive(t)
 	for _, version := range testprog.Versions() {
 		if version != "go1.18.10" && version != runtime.Version() && version != "go1.27.1" && os.Getenv("TEST_ALL") != "1" {
 			continue
@@ -42,7 +38,7 @@ func TestDeclaredValues(t *testing.T) {
 			t.Run(options.String(), func(t *testing.T) {
 				exe := testprog.Build(t, archive, options)
 				kerneltest.Require(t)
-				rules, want := declarationsOf(t, string(source)), string(golden)
+				rules, want := declarationsOf(t, valuesSource(t)), string(golden)
 				// Where dictionaries are, only symbols tell.
 				without := []string{"shaped", "list[...].last", "(*list[...]).put"}
 				if version < "go1.21" {

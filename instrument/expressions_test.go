@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/gobin"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/target"
 	"github.com/uspan/uspan/internal/kerneltest"
@@ -27,7 +28,9 @@ var expressions = []string{
 		" nobody=none.Name, n=*n, pp=**pp, f=f, b=b",
 	"main.secrets: user=l.User, tries=l.Tries, last=p.Last, who=p.User",
 	"main.maps: n=len(m), none=len(none), empty=len(empty), m=m, one=m[\"one\"], three=m[\"three\"], y=p[5].Y, six=p[6].X, k=s[\"k\"]," +
-		" length=len(s[\"k\"]), blank=s[\"empty\"], nothing=none[1], nobody=empty[1]",
+		" length=len(s[\"k\"]), blank=s[\"empty\"], nothing=none[1], nobody=empty[1], minus=p[-1]",
+	"main.keys: yes=yes[true], no=yes[false], least=small[-128], most=small[127], zero=small[0], all=octets[255]",
+	"main.secretMaps: user=m[\"user\"], letter=m[\"tokenizer\"], hot=n[\"hotplate\"], price=p[\"tea\"].Price, three=p[\"tea\"]",
 	"main.bigMap: n=len(m)",
 	"main.channels: n=len(c), room=cap(c), none=cap(none)",
 	"main.interfaces: s=s, p=p, y=s.(point).Y, name=p.(*user).Name, wrong=s.(*user).Name, nothing=none.(point).X, r=r.(*strings.Reader).s",
@@ -44,15 +47,45 @@ var expressions = []string{
 	"main.cyclic: name=u.next.next.next.next.next.Name, n=len(m)",
 }
 
+// What is wrong with the key of a map is said, and no key that looks like that of a
+// secret is looked up.
+func TestWrongKeys(t *testing.T) {
+	exe := testprog.Build(t, valuesArchive(t), testprog.Options{GoVersion: testprog.Versions()[0]})
+	f, err := gobin.Open(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for expression, problem := range map[string]string{
+		`main.secretMaps: x=m["Authorization"]`:                       `"Authorization" looks like a secret, and those are not read`,
+		`main.secretMaps: x=p["mySecret"].Price`:                      `"mySecret" looks like a secret, and those are not read`,
+		`main.secretMaps: x=m[1]`:                                     "a key of map[string]string is of type string",
+		`main.secretMaps: x=m[true]`:                                  "a key of map[string]string is of type string",
+		`main.secretMaps: x=long["` + strings.Repeat("k", 200) + `"]`: "of a key, 128 bytes are read",
+		"main.keys: x=small[128]":                                     "128 is no key of map[int8]string: its keys are of type int8",
+		"main.keys: x=small[-129]":                                    "-129 is no key of map[int8]string: its keys are of type int8",
+		"main.keys: x=octets[256]":                                    "256 is no key of map[uint8]string: its keys are of type uint8",
+		"main.keys: x=octets[-1]":                                     "-1 is no key of map[uint8]string: its keys are of type uint8",
+		"main.keys: x=yes[0]":                                         "a key of map[bool]string is of type bool",
+		`main.keys: x=yes["true"]`:                                    "a key of map[bool]string is of type bool",
+	} {
+		e, err := plan.ParseExpressions(expression)
+		if err != nil {
+			t.Errorf("%s: %v", expression, err)
+			continue
+		}
+		_, err = plan.Build(f, plan.Rules{Patterns: []string{e.Pattern}, Expressions: []plan.Expressions{e}})
+		if err == nil || !strings.Contains(err.Error(), problem) {
+			t.Errorf("%s: %v, want %q", expression, err, problem)
+		}
+	}
+}
+
 // TestExpressions compares what expressions say of what testdata/values passes, in
 // the oldest and the newest release of Go and in ways to build that change where
 // values lie. The golden file is the same for all.
 func TestExpressions(t *testing.T) {
-	source, err := os.ReadFile("testdata/values/main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive := "-- go.mod --\nmodule example.com/values\n\ngo 1.18\n-- main.go --\n" + string(source)
+	archive := valuesArchive(t)
 	const golden = "testdata/expressions.golden"
 	want, err := os.ReadFile(golden)
 	if err != nil && !*update {

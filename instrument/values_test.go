@@ -23,16 +23,28 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// valuesSource is testdata/values/main.go.
+func valuesSource(t *testing.T) string {
+	t.Helper()
+	source, err := os.ReadFile("testdata/values/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(source)
+}
+
+// valuesArchive is the program of testdata/values.
+func valuesArchive(t *testing.T) string {
+	t.Helper()
+	return "-- go.mod --\nmodule example.com/values\n\ngo 1.18\n-- main.go --\n" + valuesSource(t)
+}
+
 // TestValues compares what is captured with what testdata/values passes, a
 // function for each shape, in releases of Go and in ways to build that change
 // where values lie. The golden file is the same for all.
 func TestValues(t *testing.T) {
 	kerneltest.Require(t)
-	source, err := os.ReadFile("testdata/values/main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive := "-- go.mod --\nmodule example.com/values\n\ngo 1.18\n-- main.go --\n" + string(source)
+	archive := valuesArchive(t)
 	const golden = "testdata/values.golden"
 	want, err := os.ReadFile(golden)
 	if err != nil && !*update {

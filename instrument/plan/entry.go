@@ -21,32 +21,41 @@ func (r *resolver) entry(h hop) *ExpressionError {
 	case elem.Size < 0 || elem.Size > chunkMax:
 		return r.fail(h.column, "the elements of %s are too large", r.t.Name)
 	}
-	var want any
-	switch wrong := h.kind == hopKey; {
-	case key.Kind == gobin.String && wrong:
-		if r.layouter.secrets.Has(h.key) {
-			return r.secret(h.column, strconv.Quote(h.key))
+	want, problem := h.key, ""
+	switch text, isText := h.key.(string); {
+	case h.kind == hopIndex && (key.Kind == gobin.Int || key.Kind == gobin.Uint):
+		want = h.index
+		if !holds(key, h.index) {
+			problem = fmt.Sprintf("%d is no key of %s: its keys are of type %s", h.index, r.t.Name, key.Name)
 		}
-		if len(h.key) > int(r.layouter.stringBytes) {
-			return r.fail(h.column, "of a key, %d bytes are read", r.layouter.stringBytes)
+	case isText && key.Kind == gobin.String:
+		if r.layouter.secrets.Has(text) {
+			return r.secret(h.column, strconv.Quote(text))
 		}
-		want = h.key
-	case key.Kind == gobin.Int && !wrong && h.index < 1<<(8*key.Size-1):
-		want = h.index
-	case key.Kind == gobin.Int && !wrong && key.Size == 8:
-		want = h.index
-	case key.Kind == gobin.Uint && !wrong && (key.Size == 8 || h.index < 1<<(8*key.Size)):
-		want = h.index
-	case key.Kind == gobin.String, (key.Kind == gobin.Int || key.Kind == gobin.Uint) && wrong:
-		return r.fail(h.column, "a key of %s is of type %s", r.t.Name, key.Name)
-	case key.Kind == gobin.Int, key.Kind == gobin.Uint:
-		return r.fail(h.column, "%s is no key of %s: its keys are of type %s", strconv.FormatInt(h.index, 10), r.t.Name, key.Name)
+		if len(text) > int(r.layouter.stringBytes) {
+			problem = fmt.Sprintf("of a key, %d bytes are read", r.layouter.stringBytes)
+		}
+	case h.kind == hopKey && !isText && key.Kind == gobin.Bool:
+	case key.Kind == gobin.String, key.Kind == gobin.Int, key.Kind == gobin.Uint, key.Kind == gobin.Bool:
+		problem = fmt.Sprintf("a key of %s is of type %s", r.t.Name, key.Name)
 	default:
-		return r.fail(h.column, "a key of %s is of type %s: entries with texts and whole numbers for keys can be captured", r.t.Name, key.Name)
+		problem = fmt.Sprintf("a key of %s is of type %s: entries with strings, whole numbers and bools for keys can be captured", r.t.Name, key.Name)
+	}
+	if problem != "" {
+		return r.fail(h.column, "%s", problem)
 	}
 	r.links = append(r.links, link{kind: Entry, t: r.t, key: want})
 	r.t, r.what = elem, inMemory
 	return nil
+}
+
+// holds says whether a number is one of a type of whole numbers.
+func holds(t *gobin.Type, n int64) bool {
+	bits := 8 * t.Size
+	if t.Kind == gobin.Uint {
+		return n >= 0 && (bits == 64 || n>>bits == 0)
+	}
+	return n<<(64-bits)>>(64-bits) == n
 }
 
 // entry is the node of an entry, of whose element node is a part.
@@ -56,7 +65,7 @@ func (l *layouter) entry(at *link, node *Node) (entry *Node, problem string) {
 		return nil, "the layout of the map is not known"
 	}
 	switch layout.Group.Key.Kind {
-	case String, Int, Uint:
+	case String, Int, Uint, Bool:
 	default: // shown in another way than the constant
 		return nil, "keys of type " + layout.Group.Key.Type + " are not looked up"
 	}

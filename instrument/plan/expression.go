@@ -198,7 +198,7 @@ type hop struct {
 	column int    // of what may be wrong with it
 	name   string // of a field, or a type
 	index  int64
-	key    string // a constant that is text
+	key    any // a constant that is a string or a bool
 }
 
 type hopKind uint8
@@ -305,31 +305,38 @@ func reverse(hops []hop) {
 
 // constant is an index.
 func constant(e ast.Expr) (h hop, problem string) {
-	literal, ok := unparen(e).(*ast.BasicLit)
-	if !ok {
-		return h, "an index has to be a constant: a number from 0 on"
+	e = unparen(e)
+	if name, ok := e.(*ast.Ident); ok && (name.Name == "true" || name.Name == "false") {
+		return hop{kind: hopKey, key: name.Name == "true"}, ""
 	}
-	switch literal.Kind {
-	case token.INT:
-		n, err := strconv.ParseInt(literal.Value, 0, 64)
+	sign := ""
+	if minus, ok := e.(*ast.UnaryExpr); ok && minus.Op == token.SUB {
+		sign, e = "-", unparen(minus.X)
+	}
+	literal, ok := e.(*ast.BasicLit)
+	switch {
+	case !ok:
+		return h, "an index has to be a constant"
+	case literal.Kind == token.INT:
+		n, err := strconv.ParseInt(sign+literal.Value, 0, 64)
 		if err != nil {
 			return h, "an index that large is none"
 		}
 		return hop{kind: hopIndex, index: n}, ""
-	case token.CHAR:
+	case literal.Kind == token.CHAR && sign == "":
 		r, _, _, err := strconv.UnquoteChar(strings.Trim(literal.Value, "'"), '\'')
 		if err != nil {
 			return h, "not a character"
 		}
 		return hop{kind: hopIndex, index: int64(r)}, ""
-	case token.STRING:
+	case literal.Kind == token.STRING && sign == "":
 		key, err := strconv.Unquote(literal.Value)
 		if err != nil {
 			return h, "not a string"
 		}
 		return hop{kind: hopKey, key: key}, ""
 	}
-	return h, "an index has to be a whole number, or a string where it is the key of a map"
+	return h, "an index has to be a whole number, or where it is the key of a map a string, true or false"
 }
 
 // describeSyntax is what an expression is called that cannot be captured.

@@ -55,7 +55,9 @@ func TestExpressionErrors(t *testing.T) {
 		"main.checkout: x=len(c, c)",
 		"main.checkout: x=len(len(c))",
 		"main.checkout: x=c.items[len(c)]",
-		"main.checkout: x=c.items[-1]",
+		"main.checkout: x=c.items[0]",
+		"main.checkout: x=c.items.all[-1]",
+		"main.checkout: x=c.items.all[true]",
 		"main.checkout: x=c.items[1.5]",
 		"main.checkout: x=c.items[99999999999999999999]",
 		"main.checkout: x=i + 1",
@@ -201,7 +203,7 @@ func FuzzExpressions(f *testing.F) {
 		"main.f: a=p.next.next.n, b=len(p.kids), c=cap(s)", "main.f: a=a[1], b=ret1[2], c=n, e=ret2", "f: a=(*p).kids[3].s[0], b=*circle, c=pair.s",
 		"/f/: a=node.Node.Node.n, b=node.n", "f: a=len(p.m), b=cap(p.c), c=p.Password, d=p.m[\"x\"]", "f: a=arg6[1], b=any, c=**p", "f:a=b[0x1_0],c=`,`", "f: a='\\''",
 		"f: s=s[2147483647].n", "f: a=p.\xff", "type:.eq: a=a", "f: a=circle.x", "f: x=pair.f, y=node.f, z=p.f",
-		"f: a=any.(T).next.n, b=any.(*T), c=ret2.(*T).s[3], d=len(any.(T).kids)", "f: a=p.squares[7], b=len(node.squares['x']), c=p.m[\"a\"]",
+		"f: a=any.(T).next.n, b=any.(*T), c=ret2.(*T).s[3], d=len(any.(T).kids)", "f: a=p.squares[7], b=len(node.squares['x']), c=p.m[\"a\"]", "f: a=p.squares[-3], b=p.m[false], c=s[-1]",
 	} {
 		f.Add(seed)
 	}

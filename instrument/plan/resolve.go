@@ -237,6 +237,8 @@ func (r *resolver) index(h hop) *ExpressionError {
 	switch {
 	case h.kind == hopKey:
 		return r.fail(h.column, "an index of %s is a number", t.Name)
+	case h.index < 0:
+		return r.fail(h.column, "an index of %s is a number from 0 on", t.Name)
 	case elem == nil || elem.Kind == gobin.Invalid || elem.Size < 0:
 		return r.fail(h.column, "the elements of %s are of a type that is not known", t.Name)
 	case t.Kind == gobin.Array && h.index >= t.Len:

@@ -148,6 +148,11 @@ func maps(m map[string]int, none, empty map[int]string, p map[int]*point, s map[
 }
 
 //go:noinline
+func keys(yes map[bool]string, small map[int8]string, octets map[uint8]string) {
+	use(yes, small, octets)
+}
+
+//go:noinline
 func secretMaps(m map[string]string, n map[string]int, p map[string]*item, long map[string]int) {
 	use(m, n, p, long)
 }
@@ -256,6 +261,7 @@ func main() {
 	secrets(login{"eve", 1234, 2, [16]byte{1}, "now"}, &login{"bob", 99, 1, [16]byte{2}, "then"}, "hunter2", []string{"t1"})
 	secretFirst([3]string{"a", "b", "c"}, [2]float64{1, 2}, [2]string{"d", "e"})
 	maps(map[string]int{"one": 1, "two": 2}, nil, map[int]string{}, map[int]*point{5: {1, 2}, -1: nil}, map[string]string{"k": "v", "empty": ""})
+	keys(map[bool]string{true: "yes", false: "no"}, map[int8]string{-128: "least", 127: "most"}, map[uint8]string{255: "all"})
 	secretMaps(
 		map[string]string{"user": "eve", "Authorization": "Bearer 1", "X-Api__Key": "2", "userTokens": "3", "tokenizer": "4", "JWTs": "5", "": "6"},
 		map[string]int{"otp": 123456, "hotplate": 1, "password": 2},
