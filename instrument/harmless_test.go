@@ -265,12 +265,14 @@ func (c *counter) Export(spans []*span.Span) { c.spans += len(spans) }
 func TestAttachDetach(t *testing.T) {
 	exe := build(t, "counting")
 	kerneltest.Require(t)
-	times := 1000
+	times := 200
 	switch {
 	case !kerneltest.UprobeMulti():
 		times = 10 // seconds each
 	case testing.Short():
 		times = 15
+	case os.Getenv("TEST_ALL") == "1":
+		times = 1000
 	}
 	b := startBusy(t, exe)
 	var spans counter
