@@ -17,7 +17,7 @@ import (
 // by name.
 func boundedValues(t *testing.T, config instrument.Config, functions ...string) (map[string]*span.Span, *instrument.Summary) {
 	t.Helper()
-	exe := testprog.Build(t, valuesArchive(t), testprog.Options{})
+	exe := testprog.Build(t, valuesProgram, testprog.Options{})
 	kerneltest.Require(t)
 	config.Rules.Values = true
 	for _, name := range functions {

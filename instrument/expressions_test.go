@@ -50,7 +50,7 @@ var expressions = []string{
 // What is wrong with the key of a map is said, and no key that looks like that of a
 // secret is looked up.
 func TestWrongKeys(t *testing.T) {
-	exe := testprog.Build(t, valuesArchive(t), testprog.Options{GoVersion: testprog.Versions()[0]})
+	exe := testprog.Build(t, valuesProgram, testprog.Options{GoVersion: testprog.Versions()[0]})
 	f, err := gobin.Open(exe)
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,6 @@ func TestWrongKeys(t *testing.T) {
 // the oldest and the newest release of Go and in ways to build that change where
 // values lie. The golden file is the same for all.
 func TestExpressions(t *testing.T) {
-	archive := valuesArchive(t)
 	const golden = "testdata/expressions.golden"
 	want, err := os.ReadFile(golden)
 	if err != nil && !*update {
@@ -105,7 +104,7 @@ func TestExpressions(t *testing.T) {
 		for _, flags := range [][]string{nil, {"-buildmode=pie"}, {"-gcflags=all=-N -l"}} {
 			options := testprog.Options{GoVersion: version, Flags: flags}
 			t.Run(options.String(), func(t *testing.T) {
-				exe := testprog.Build(t, archive, options)
+				exe := testprog.Build(t, valuesProgram, options)
 				kerneltest.Require(t)
 				spans, summary, _ := trace(t, instrument.Config{Rules: rules}, target.Command{Path: exe})
 				if summary.LostSpans() != 0 || summary.Lost.ValuesFull != 0 {

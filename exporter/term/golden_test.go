@@ -168,7 +168,8 @@ var scenarios = map[string]func(p *program){
 			value("p", span.Pointer(0xc000010000)), value("nothing", span.Pointer(0)),
 			value("s", "a\tb"), noted("body", "0123456789", "10 of 4096 bytes"),
 			noted("x", nil, "float in a register"), noted("password", nil, "redacted"),
-			value("err", (*span.Error)(nil)), value("0", int64(9)))
+			value("err", (*span.Error)(nil)), noted("cause", &span.Error{Type: "*errors.errorString", Message: "no st"}, "5 of 8 bytes"),
+			value("0", int64(9)))
 		c.end(value("n", int64(12)))
 		unknown := p.begin(1, "main.unknown")
 		unknown.begin.Values = false

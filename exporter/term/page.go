@@ -224,7 +224,7 @@ func results(s *span.Span, width int) []piece {
 		pieces = append(pieces, piece{")", faint})
 	}
 	if !marked {
-		pieces = append(pieces, piece{" ✗ " + errorText(s.Error, width), bad})
+		pieces = append(pieces, piece{" ✗ " + errorText(s.Error, "", width), bad})
 	}
 	if s.Incomplete != "" {
 		pieces = append(pieces, piece{" ! " + clean(string(s.Incomplete)), odd})

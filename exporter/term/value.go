@@ -45,7 +45,7 @@ func valueText(v span.Value, width int) string {
 		if value == nil {
 			return "nil"
 		}
-		return errorText(value, width)
+		return errorText(value, v.Note, width)
 	case int64, uint64, float64, bool:
 		return fmt.Sprint(value)
 	case span.Struct:
@@ -118,7 +118,8 @@ func array[T any](elements []T, note string, width int) string {
 
 // errorText is an error as a conversion in Go would make it: its type, and its
 // message where it is known. Where columns are scarce the message is worth more.
-func errorText(e *span.Error, width int) string {
+// A note says that there is more of the message.
+func errorText(e *span.Error, note string, width int) string {
 	name := clean(e.Type)
 	if name == "" {
 		name = "error"
@@ -130,6 +131,9 @@ func errorText(e *span.Error, width int) string {
 		return name
 	}
 	message := shorten(strconv.Quote(e.Message), width)
+	if note != "" && !strings.HasSuffix(message, "…") {
+		message += "…"
+	}
 	if width > 0 {
 		return message
 	}

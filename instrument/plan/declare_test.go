@@ -221,12 +221,11 @@ func TestDeclaredAgainstDWARF(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive := "-- go.mod --\nmodule example.com/values\n\ngo 1.18\n-- main.go --\n" + string(source)
 	_, declared, _ := strings.Cut(string(source), "\ntype (")
 	declared, _, _ = strings.Cut(declared, "\n)\n")
 	for _, version := range testprog.Versions() {
 		t.Run(version, func(t *testing.T) {
-			f, err := gobin.Open(testprog.Build(t, archive, testprog.Options{GoVersion: version}))
+			f, err := gobin.Open(testprog.Build(t, "../testdata/values", testprog.Options{GoVersion: version}))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -89,6 +89,9 @@ func (s *Span) note(prefix string, values []Value) {
 			s.note(path, []Value{inner.Value})
 		case *Error:
 			if inner != nil {
+				for _, cut := range inner.Cut {
+					s.Truncated = append(s.Truncated, path+cut)
+				}
 				s.note(path, []Value{inner.Value})
 			}
 		}

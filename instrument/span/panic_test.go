@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -47,7 +48,7 @@ func TestPanic(t *testing.T) {
 			continue
 		}
 		s := a.Span(died(uint8(number), 100))
-		if s.Incomplete != Panic || s.Error == nil || *s.Error != (Error{Type: "string", Message: want}) || s.Failure() != want {
+		if s.Incomplete != Panic || s.Error == nil || !reflect.DeepEqual(*s.Error, Error{Type: "string", Message: want}) || s.Failure() != want {
 			t.Errorf("panic %d: %v, %v", number, s.Incomplete, s.Error)
 		}
 	}
@@ -91,7 +92,7 @@ func TestPanicValue(t *testing.T) {
 	} {
 		a.Panic(panicRecord(1, 7, test.value))
 		got := a.panics.known[panicKey{testPID, record(nil, nil).Goid, 1}]
-		if *got.value != (Error{Type: test.typ, Message: test.message}) || got.note != test.note {
+		if !reflect.DeepEqual(*got.value, Error{Type: test.typ, Message: test.message}) || got.note != test.note {
 			t.Errorf("%v: %+v, %q", test.value, *got.value, got.note)
 		}
 	}
@@ -111,7 +112,7 @@ func TestPanicValue(t *testing.T) {
 		if want.Type == "runtime.errorString" {
 			want.Message = "runtime error: invalid memory address or nil pointer dereference"
 		}
-		if *got.value != want {
+		if !reflect.DeepEqual(*got.value, want) {
 			t.Errorf("%+v, want %+v", *got.value, want)
 		}
 	}

@@ -114,6 +114,10 @@ type Error struct {
 	Type string
 	// Message is empty where it could not be had without calling the target.
 	Message string
+	// Cut is what is missing of the parts that the message is put together from,
+	// each with its path in the error: `.Path: 128 of 4096 bytes`. The message has …
+	// in its place.
+	Cut []string
 	// Value is what the error consists of, where the message is not known.
 	Value Value
 }

@@ -224,6 +224,9 @@ func (l list[T]) last(v T) (T, int) { use(l, v); return l.head, l.n }
 func fails(err error) error { use(err); return err }
 
 //go:noinline
+func joins(err error) error { return err }
+
+//go:noinline
 func unreadable(s string, b []byte, p *point, list []string, m map[string]int, long string, wide []int) {
 	use()
 }
@@ -333,6 +336,9 @@ func main() {
 	half := (*login)(unsafe.Pointer(&pages[4096-24]))
 	half.User = "eve"
 	torn(half, "behind it", 5)
+	for _, err := range mainJoined() {
+		joins(err)
+	}
 	fmt.Println("{}")
 }
 
@@ -354,5 +360,7 @@ func errorsOf() []error {
 		open, dial, syscall.ENOENT, ctx.Err(), expired.Err(), number, parse, os.NewSyscallError("read", syscall.EBADF),
 		&os.LinkError{Op: "link", Old: "a", New: "b", Err: syscall.EEXIST},
 		textErr("text"), msgErr{"message"}, &codeErr{404, "not found"}, io.EOF, &net.DNSError{Err: "no such host", Name: "x.invalid"},
+		&os.PathError{Op: "open", Path: "/" + strings.Repeat("p", 200), Err: errors.New(strings.Repeat("cause", 40))},
+		&strconv.NumError{Func: "Atoi", Num: strings.Repeat("z", 200), Err: strconv.ErrSyntax},
 	}
 }
