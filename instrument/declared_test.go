@@ -132,3 +132,52 @@ func withoutFunctions(golden string, names []string) string {
 	}
 	return b.String()
 }
+
+// TestAssemblyValues traces functions that are written in assembly, whose arguments
+// and results are on the stack. DWARF does not tell of them, whether there is any
+// or not: they are as they were declared.
+func TestAssemblyValues(t *testing.T) {
+	rules := plan.Rules{
+		Values: true, Patterns: []string{"main.mixed", "main.framed"}, Types: []plan.Text{{Value: "type pair struct { A int8; B string }"}},
+		Functions: []plan.FunctionRule{
+			{
+				Match:     plan.Text{Value: "main.mixed"},
+				Signature: plan.Text{Value: "func(small int8, text string, half float64, list []int, p *pair, by pair) (n int, same string, ok bool)"},
+			},
+			{Match: plan.Text{Value: "main.framed"}, Signature: plan.Text{Value: "func(text string) (same string)"}},
+		},
+	}
+	const want = `main.mixed
+  uspan.arg.small = -3
+  uspan.arg.text = "text"
+  uspan.arg.half = 2.5
+  uspan.arg.list = []int64{7, 8}
+  uspan.arg.p.A = 1
+  uspan.arg.p.B = "one"
+  uspan.arg.by.A = 2
+  uspan.arg.by.B = "two"
+  uspan.ret.n = 3
+  uspan.ret.same = "text"
+  uspan.ret.ok = true
+main.framed
+  uspan.arg.text = "framed"
+  uspan.ret.same = "framed"
+`
+	versions := testprog.Versions()
+	for _, version := range []string{versions[0], versions[len(versions)-1]} {
+		for _, flags := range [][]string{nil, {"-ldflags=-s -w"}, {"-buildmode=pie"}} {
+			options := testprog.Options{GoVersion: version, Flags: flags}
+			t.Run(options.String(), func(t *testing.T) {
+				exe := testprog.Build(t, "testdata/assembly", options)
+				kerneltest.Require(t)
+				spans, summary, printed := trace(t, instrument.Config{Rules: rules}, target.Command{Path: exe})
+				if summary.LostSpans() != 0 || string(printed) != "3 text true framed\n" {
+					t.Errorf("lost: %+v; it printed %q", summary, printed)
+				}
+				if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(described(spans), "\n")); diff != "" {
+					t.Error(diff)
+				}
+			})
+		}
+	}
+}

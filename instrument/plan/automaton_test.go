@@ -95,7 +95,7 @@ func TestSecretIsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	rules := Rules{Values: true}
-	args, _, _ := newLayouter(&rules, secrets).capture(architectureOf(&gobin.File{Arch: gobin.AMD64}), &gobin.Function{Name: "main.f", Package: "main"}, sig, -1)
+	args, _ := newLayouter(&rules, secrets).capture(architectureOf(&gobin.File{Arch: gobin.AMD64}), &gobin.Function{Name: "main.f", Package: "main"}, sig)
 	if args.Registers != 1 {
 		t.Errorf("registers %b are read, not the first alone", args.Registers)
 	}

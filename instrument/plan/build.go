@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"go/version"
 	"runtime"
 	"strings"
 	"sync"
@@ -326,12 +327,8 @@ func (b *builder) values(out *Function, expressions []*ruled) error {
 		unvalued(expressions, &out.Function, cmp.Or(out.Unvalued, b.plan.Unvalued))
 		return nil
 	}
-	out.Args, out.Results, out.Values = b.layouter.capture(b.arch, &out.Function, sig, b.area(out))
-	if !out.Values {
-		out.Unvalued = notWhole
-		unvalued(expressions, &out.Function, out.Unvalued)
-		return nil
-	}
+	out.Args, out.Results = b.layouter.capture(b.arch, &out.Function, sig)
+	out.Values = true
 	if len(expressions) > 0 {
 		out.declared = [2][]Capture{out.Args.Captures, out.Results.Captures}
 		out.Args, out.Results = b.layouter.explicit(b.arch, &out.Function, sig, expressions)
@@ -340,9 +337,6 @@ func (b *builder) values(out *Function, expressions []*ruled) error {
 	out.Results.compile(b.compiler)
 	return nil
 }
-
-// notWhole is why nothing is known of where the values of a signature are.
-const notWhole = "DWARF does not describe the whole signature (unnamed parameters, before Go 1.22)"
 
 // signature is that of a function: as DWARF has it, else as it is declared. It is
 // nil where there is neither, and then Unvalued is why, of the function or of the
@@ -392,13 +386,33 @@ func (b *builder) described(out *Function) (sig *gobin.Signature, why string) {
 	case err != nil:
 		return nil, err.Error()
 	}
+	if why := b.partial(out, sig); why != "" {
+		return nil, why
+	}
 	return sig, ""
 }
 
-// area is the size of a function's argument area, negative where it is not known.
+// partial says why a signature as DWARF has it is not whole, or nothing. It has to
+// fill the function's argument area exactly: Go 1.21 leaves unnamed parameters out
+// of DWARF, and then nothing is where the rest says.
+func (b *builder) partial(out *Function, sig *gobin.Signature) string {
+	area, size := b.area(out), b.size(out, sig)
+	switch {
+	case out.Assembly && len(sig.Params)+len(sig.Results) == 0 && area != 0:
+		return "DWARF does not describe the arguments and results of assembly: the configuration file can declare them"
+	case area < 0 || size < 0 || size == int64(area):
+		return ""
+	case version.IsValid(b.file.GoVersion) && version.Compare(b.file.GoVersion, "go1.22") < 0:
+		return "DWARF does not describe the whole signature (unnamed parameters, before Go 1.22)"
+	}
+	return fmt.Sprintf("DWARF does not describe the whole signature: what it has takes %d bytes of %d", size, area)
+}
+
+// area is the size of a function's argument area in whole words, negative where it
+// is not known. (Assembly says where the last result ends.)
 func (b *builder) area(out *Function) int {
 	if area, known := b.file.ArgsSize(&out.Function); known {
-		return area
+		return (area + wordSize - 1) &^ (wordSize - 1)
 	}
 	return -1
 }

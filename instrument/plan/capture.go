@@ -9,16 +9,9 @@ import (
 	"github.com/uspan/uspan/instrument/gobin"
 )
 
-// capture lays out what is read at the entry and at the exits of a function. area
-// is the size of the function's argument area (gobin.File.ArgsSize), or
-// negative. Where the signature does not fill it exactly, the signature is not
-// whole: Go 1.21 leaves unnamed parameters out of DWARF, and then nothing is
-// where the rest says. ok is false then.
-func (l *layouter) capture(arch *architecture, fn *gobin.Function, sig *gobin.Signature, area int) (args, results Part, ok bool) {
-	params, rets, size := arch.assign(sig, isMethod(fn), fn.Assembly)
-	if area >= 0 && size >= 0 && size != int64(area) {
-		return Part{}, Part{}, false
-	}
+// capture lays out what is read at the entry and at the exits of a function.
+func (l *layouter) capture(arch *architecture, fn *gobin.Function, sig *gobin.Signature) (args, results Part) {
+	params, rets, _ := arch.assign(sig, isMethod(fn), fn.Assembly)
 	d := arch.dictionaryOf(fn, sig, params)
 	args, results = l.part(sig.Params, params, "", d), l.part(sig.Results, rets, base(fn), d)
 	if d != nil && d.used {
@@ -26,7 +19,7 @@ func (l *layouter) capture(arch *architecture, fn *gobin.Function, sig *gobin.Si
 	}
 	args.place(params)
 	results.place(rets)
-	return args, results, true
+	return args, results
 }
 
 // isMethod says whether the function has a receiver, which its name tells:

@@ -261,6 +261,48 @@ func TestDeclaredAgainstDWARF(t *testing.T) {
 	}
 }
 
+// Assembly is laid out as it is declared, for both architectures; what DWARF says of
+// it is nothing. Where nothing is declared, that is the reason.
+func TestDeclaredAssembly(t *testing.T) {
+	const signature = "func(small int8, text string, half float64, list []int, p *pair, by pair) (n int, same string, ok bool)"
+	const want = "small +8, text +16, half +32, list +40, p +64, by +72; n +96, same +104, ok +120"
+	for _, arch := range []string{"amd64", "arm64"} {
+		for _, flags := range [][]string{nil, {"-ldflags=-s -w"}} {
+			options := testprog.Options{GOARCH: arch, Flags: flags}
+			t.Run(options.String(), func(t *testing.T) {
+				f, err := gobin.Open(testprog.Build(t, "../testdata/assembly", options))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				rules := rulesOf(signature, "type pair struct { A int8; B string }")
+				rules.Values, rules.Patterns = true, []string{"main.mixed", "main.framed"}
+				rules.Functions[0].Match.Value = "main.mixed"
+				p, err := Build(f, rules)
+				if err != nil {
+					t.Fatal(err)
+				}
+				mixed, framed := &p.Functions[0], &p.Functions[1]
+				if got := stackPlaces(mixed.Args.Captures) + "; " + stackPlaces(mixed.Results.Captures); got != want || !mixed.Declared || len(p.Conflicts) > 0 {
+					t.Errorf("%s, want %s; conflicts %q", got, want, p.Conflicts)
+				}
+				if problem := framed.Unvalued + p.Unvalued; !strings.Contains(problem, "assembly: the configuration file can declare") && len(flags) == 0 {
+					t.Errorf("not declared: %q", problem)
+				}
+			})
+		}
+	}
+}
+
+// stackPlaces are captures with where they are on the stack.
+func stackPlaces(captures []Capture) string {
+	var texts []string
+	for i := range captures {
+		texts = append(texts, fmt.Sprintf("%s %+d", captures[i].Name, captures[i].stack))
+	}
+	return strings.Join(texts, ", ")
+}
+
 // compareImpls compares the layouts of a function's maps.
 func compareImpls(t *testing.T, f *gobin.File, rules *Rules, name string) {
 	t.Helper()
@@ -325,10 +367,7 @@ func FuzzSignature(f *testing.F) {
 		l := newLayouter(&rules, new(Plan).Secrets())
 		for _, arch := range []gobin.Arch{gobin.AMD64, gobin.ARM64} {
 			a := architectureOf(&gobin.File{Arch: arch})
-			args, results, ok := l.capture(a, &gobin.Function{Name: "main.f", Package: "main"}, s, -1)
-			if !ok {
-				t.Fatal("not captured")
-			}
+			args, results := l.capture(a, &gobin.Function{Name: "main.f", Package: "main"}, s)
 			c := newCompiler()
 			args.compile(c)
 			results.compile(c)

@@ -20,11 +20,7 @@ func (b *builder) failure(out *Function) error {
 	if err != nil || sig == nil {
 		return err
 	}
-	_, results, size := b.arch.assign(sig, isMethod(&out.Function), out.Assembly)
-	if area := b.area(out); area >= 0 && size >= 0 && size != int64(area) {
-		out.Unvalued = notWhole
-		return nil
-	}
+	_, results, _ := b.arch.assign(sig, isMethod(&out.Function), out.Assembly)
 	last := len(results) - 1
 	switch {
 	case last < 0 || sig.Results[last].Type == nil || !sig.Results[last].Type.Error:

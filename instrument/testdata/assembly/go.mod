@@ -1,0 +1,3 @@
+module example.com/assembly
+
+go 1.18
