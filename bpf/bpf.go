@@ -25,8 +25,8 @@ type (
 	PanicValue = uspanPanicValue
 	// GoSite is a `go` statement.
 	GoSite = uspanGoSite
-	// ChildKey identifies a goroutine, or a `go` statement, of a process.
-	ChildKey = uspanChildKey
+	// StatementKey identifies a `go` statement of a process.
+	StatementKey = uspanStatementKey
 	// Losses are the calls of one function that gave no event, by cause.
 	Losses = uspanLosses
 	// Durations is what is kept of the calls of one function, beside their buckets.

@@ -14,37 +14,92 @@
 /* runtime._GoidCacheBatch: so many numbers a processor takes into stock at once. */
 #define GOID_BATCH 16
 
-/*
- * The number of the next goroutine that a goroutine makes, and in `child` whose
- * stock it is from; 0 if it cannot be told.
- */
-static __always_inline __u64 next_goid(struct hit *hit, struct binary *binary, struct go_site *site,
-				       __u64 pc, struct child *child)
-{
-	__u64 thread, stock[2], last;
+/* The numbers that the processor of a goroutine has in stock. */
+struct stock {
+	__u64 processor;
+	__u64 next;
+	__u64 end; /* the same as `next`: there is none left */
+};
 
-	if (bpf_probe_read_user(&thread, sizeof(thread),
-				(void *)(hit->g + binary->thread_offset)) ||
-	    bpf_probe_read_user(&child->processor, sizeof(child->processor),
-				(void *)(thread + binary->processor_offset)) ||
-	    bpf_probe_read_user(stock, sizeof(stock),
-				(void *)(child->processor + binary->goidcache_offset)))
-		return 0;
-	if (stock[0] != stock[1])
-		return stock[0];
+static __always_inline bool read_stock(struct hit *hit, struct binary *binary, struct stock *stock)
+{
+	if (binary->thread_offset != G_THREAD_OFFSET &&
+	    bpf_probe_read_user(&hit->thread, sizeof(hit->thread),
+				(void *)(hit->g + binary->thread_offset)))
+		return false;
+	return !bpf_probe_read_user(&stock->processor, sizeof(stock->processor),
+				    (void *)(hit->thread + binary->processor_offset)) &&
+	       !bpf_probe_read_user(&stock->next, 2 * sizeof(stock->next),
+				    (void *)(stock->processor + binary->goidcache_offset));
+}
+
+/* The number of the next goroutine that a goroutine makes; 0 if it cannot be told. */
+static __always_inline __u64 next_goid(struct stock *stock, struct go_site *site, __u64 pc)
+{
+	__u64 last;
+
+	if (stock->next != stock->end)
+		return stock->next;
 	if (!site->goidgen ||
 	    bpf_probe_read_user(&last, sizeof(last), (void *)(pc + site->goidgen)))
 		return 0;
-	child->refills = 1;
 	return last + 1;
 }
 
-/* Whether the number that was told for a child has been given to a goroutine since. */
-static __always_inline bool given(struct binary *binary, struct child *child, __u64 number)
+/*
+ * Where a goroutine is kept as a child. Numbers are given one after the other: so are
+ * these places, and none is needed again before all the others were.
+ */
+static __always_inline struct pair *pair_of(struct hit *hit, __u64 number)
 {
-	__u64 next;
+	__u32 index = (number + hit->process * 0x9e3779b1ULL) & children_mask;
 
-	if (bpf_probe_read_user(&next, sizeof(next),
+	return bpf_map_lookup_elem(&children, &index);
+}
+
+/* Whether one of a pair is the goroutine of the process of a hit with a number. */
+static __always_inline bool is_child(struct pair *pair, __u32 n, struct hit *hit, __u64 number)
+{
+	return pair->number[n] == number && pair->process[n] == hit->process &&
+	       pair->child[n].tgid == hit->tgid;
+}
+
+/*
+ * Begins to write one of a pair, as nobody else does then; who reads it meanwhile
+ * sees from the version that it was written. False: somebody else writes it.
+ */
+static __always_inline bool begin_write(__u32 *version)
+{
+	__u32 was = *(volatile __u32 *)version;
+
+	return !(was & 1) && __sync_val_compare_and_swap(version, was, was + 1) == was;
+}
+
+static __always_inline void end_write(__u32 *version)
+{
+#if defined(__TARGET_ARCH_x86)
+	/* whose stores are seen in their order: a plain one waits for none of them */
+	asm volatile("" ::: "memory");
+	*(volatile __u32 *)version += 1;
+#else
+	__sync_lock_test_and_set(version, *version + 1);
+#endif
+}
+
+/* A version, behind what was read before, and before what is read next. */
+static __always_inline __u32 read_version(__u32 *version)
+{
+	return __sync_fetch_and_add(version, 0);
+}
+
+/* Whether the number that was told for a child has been given to a goroutine since. */
+static __always_inline bool given(struct binary *binary, struct child *child, __u64 number,
+				  struct stock *stock)
+{
+	__u64 next = stock->next;
+
+	if (child->processor != stock->processor &&
+	    bpf_probe_read_user(&next, sizeof(next),
 				(void *)(child->processor + binary->goidcache_offset)))
 		return false;
 	/* a new stock is this processor's if it begins with the number */
@@ -56,29 +111,39 @@ static __always_inline bool given(struct binary *binary, struct child *child, __
  * and nobody has, a later child could: what was told is forgotten before that is
  * made. Before Go 1.21 any goroutine's child by the same statement could, and which
  * of two that run it at once is wrong cannot be said. True: neither is believed.
+ * Two goroutines that lead to one entry are taken for one: the child of the other
+ * may be forgotten that is only just being made, but none stays that is wrong.
  */
-static __always_inline bool doubt_last(struct hit *hit, struct binary *binary, struct child *child,
-				       __u64 number)
+static __always_inline bool doubt_last(struct hit *hit, struct binary *binary, struct stock *stock,
+				       __u64 gopc, __u64 number)
 {
-	struct child_key key = {.tgid = hit->tgid};
-	struct child *other;
-	__u64 *last, before;
+	__u64 whose = binary->parent_goid_offset ? hit->goid : gopc;
+	__u32 index = (whose + hit->process) * 0x9e3779b97f4a7c15ULL >> (64 - LAST_CHILDREN_BITS);
+	__u64 *last = bpf_map_lookup_elem(&last_children, &index), before;
+	struct pair *pair;
 
-	key.number = binary->parent_goid_offset ? hit->goid : child->gopc;
-	last = bpf_map_lookup_elem(&last_children, &key);
-	if (!last) {
-		bpf_map_update_elem(&last_children, &key, &number, BPF_ANY);
+	if (!last)
 		return false;
-	}
 	before = __sync_lock_test_and_set(last, number);
-	if (before == number)
+	if (!before || before == number)
 		return false;
-	key.number = before;
-	other = bpf_map_lookup_elem(&children, &key);
-	if (!other || other->process != hit->process || given(binary, other, before))
+	pair = pair_of(hit, before);
+	if (!pair)
 		return false;
-	bpf_map_delete_elem(&children, &key);
-	return !binary->parent_goid_offset;
+	for (int n = 0; n < 2; n++) {
+		if (!is_child(pair, n, hit, before))
+			continue;
+		if (given(binary, &pair->child[n], before, stock))
+			return false;
+		/* who writes it now takes its place */
+		if (begin_write(&pair->version[n])) {
+			if (pair->number[n] == before)
+				pair->number[n] = 0;
+			end_write(&pair->version[n]);
+		}
+		return !binary->parent_goid_offset;
+	}
+	return false;
 }
 
 /*
@@ -88,27 +153,35 @@ static __always_inline bool doubt_last(struct hit *hit, struct binary *binary, s
  */
 static __always_inline __u8 inherit(struct hit *hit, struct binary *binary, struct context *context)
 {
-	struct child_key key = {.number = hit->goid, .tgid = hit->tgid};
-	struct child *child;
-	__u64 gopc, parent;
+	struct statement_key key = {.tgid = hit->tgid};
+	struct pair *pair;
+	__u64 parent = 0;
 
 	if (!binary->thread_offset || !hit->goid ||
-	    bpf_probe_read_user(&gopc, sizeof(gopc), (void *)(hit->g + binary->gopc_offset)))
+	    bpf_probe_read_user(&key.gopc, sizeof(key.gopc),
+				(void *)(hit->g + binary->gopc_offset)))
 		return 0;
-	child = bpf_map_lookup_elem(&children, &key);
-	if (child && child->gopc == gopc && child->process == hit->process) {
-		parent = child->parent;
-		if (binary->parent_goid_offset)
-			bpf_probe_read_user(&parent, sizeof(parent),
-					    (void *)(hit->g + binary->parent_goid_offset));
-		if (parent == child->parent) {
-			if (child->ambiguous)
-				return EVENT_PARENT_UNKNOWN;
-			*context = child->context;
+	pair = pair_of(hit, hit->goid);
+	if (binary->parent_goid_offset &&
+	    bpf_probe_read_user(&parent, sizeof(parent),
+				(void *)(hit->g + binary->parent_goid_offset)))
+		pair = NULL;
+	for (int n = 0; pair && n < 2; n++) {
+		__u32 version = read_version(&pair->version[n]);
+		struct child *child = &pair->child[n];
+		bool ambiguous = child->ambiguous;
+
+		if (!is_child(pair, n, hit, hit->goid) || child->gopc != key.gopc ||
+		    (binary->parent_goid_offset && child->parent != parent))
+			continue;
+		*context = child->context;
+		if (!(version & 1) && read_version(&pair->version[n]) == version && !ambiguous) {
+			pair->recent = n;
 			return 0;
 		}
+		*context = (struct context){};
+		return EVENT_PARENT_UNKNOWN;
 	}
-	key.number = gopc;
 	return bpf_map_lookup_elem(&statements, &key) ? EVENT_PARENT_UNKNOWN : 0;
 }
 
@@ -124,34 +197,63 @@ static __always_inline bool is_preempted(struct hit *hit)
 	       guard == STACK_PREEMPT;
 }
 
+/* Notes that a `go` statement has run. */
+static __always_inline void note_statement(struct hit *hit, struct go_site *site, __u64 gopc)
+{
+	struct statement_key key = {.gopc = gopc, .tgid = hit->tgid};
+	__u32 one = 1;
+
+	if (site->noted == hit->process)
+		return;
+	if (!bpf_map_lookup_elem(&statements, &key))
+		bpf_map_update_elem(&statements, &key, &one, BPF_ANY);
+	site->noted = hit->process;
+}
+
 /* Notes which goroutine a `go` statement is about to begin, and what it belongs to. */
 static __always_inline void note_child(struct hit *hit, struct binary *binary, struct go_site *site,
 				       __u64 pc, struct context *context, bool unknown)
 {
-	struct child child = {.context = *context,
-			      .parent = hit->goid,
-			      .gopc = pc + site->length,
-			      .ambiguous = unknown,
-			      .process = hit->process};
-	struct child_key key = {.number = child.gopc, .tgid = hit->tgid};
-	struct child *other;
-	__u32 one = 1;
+	__u64 gopc = pc + site->length, number = 0;
+	struct stock stock;
+	struct child *child;
+	struct pair *pair;
+	__u32 n;
 
-	if (!bpf_map_lookup_elem(&statements, &key))
-		bpf_map_update_elem(&statements, &key, &one, BPF_ANY);
-	key.number = next_goid(hit, binary, site, pc, &child);
-	if (!key.number) {
-		count(&counted.children_lost);
-		return;
+	note_statement(hit, site, gopc);
+	if (read_stock(hit, binary, &stock))
+		number = next_goid(&stock, site, pc);
+	if (!number)
+		goto lost;
+	unknown |= doubt_last(hit, binary, &stock, gopc, number);
+	pair = pair_of(hit, number);
+	if (!pair)
+		goto lost;
+	n = is_child(pair, 0, hit, number) ? 0 : is_child(pair, 1, hit, number) ? 1 : !pair->recent;
+	if (!begin_write(&pair->version[n & 1])) {
+		/* the kernel has taken the processor away from who writes it */
+		n = !n;
+		if (!begin_write(&pair->version[n & 1]))
+			goto lost;
 	}
-	if (doubt_last(hit, binary, &child, key.number))
-		child.ambiguous = 1;
-	if (!binary->parent_goid_offset) {
-		/* one of the two is wrong, and nothing tells which */
-		other = bpf_map_lookup_elem(&children, &key);
-		if ((other && other->parent != child.parent) || is_preempted(hit))
-			child.ambiguous = 1;
-	}
-	if (bpf_map_update_elem(&children, &key, &child, BPF_ANY))
-		count(&counted.children_lost);
+	pair->recent = n;
+	child = n ? &pair->child[1] : &pair->child[0];
+	/* one of the two is wrong, and nothing tells which before Go 1.21 */
+	if (!binary->parent_goid_offset &&
+	    (is_preempted(hit) ||
+	     (is_child(pair, n & 1, hit, number) && child->parent != hit->goid)))
+		unknown = true;
+	pair->number[n & 1] = number;
+	pair->process[n & 1] = hit->process;
+	child->parent = hit->goid;
+	child->gopc = gopc;
+	child->processor = stock.processor;
+	child->context = *context;
+	child->tgid = hit->tgid;
+	child->refills = stock.next == stock.end;
+	child->ambiguous = unknown;
+	end_write(&pair->version[n & 1]);
+	return;
+lost:
+	count(&counted.children_lost);
 }

@@ -38,6 +38,9 @@ const volatile __u32 max_trace_spans = 0;
 /* How many of them a goroutine takes at once, so that it need not count each. */
 const volatile __u32 trace_chunk = 1;
 
+/* The last index of `children`, whose size is a power of two. */
+const volatile __u32 children_mask = 0;
+
 /*
  * The PID namespace that uspan is in, by its kernel address and its level; 0: the
  * initial one. Process and thread ids are those of this namespace.

@@ -299,6 +299,8 @@ struct go_site {
 	__s64 goidgen;	/* from here to runtime.sched.goidgen; 0: not known */
 	__u32 function; /* any of the plan */
 	__u32 length;	/* of the instruction, in bytes */
+	__u32 noted;	/* number of the process that it was noted for last, in `statements` */
+	__u32 pad;
 };
 
 /*

@@ -20,6 +20,7 @@ struct hit {
 	__u32 tid;
 	__u32 process; /* its number */
 	__u32 unknown; /* a target's, but its g could not be read */
+	__u64 thread;  /* runtime.g.m, at a `go` statement */
 };
 
 #define STACK_HI_OFFSET 8      /* of runtime.g.stack.hi, in every Go version */
@@ -181,13 +182,43 @@ static __always_inline struct binary *look_process(struct hit *hit, __u64 cookie
 	return binary;
 }
 
+/*
+ * What is read of a runtime.g at once, where the stack of a program has room for it:
+ * to read twice as much costs little, to read twice costs twice. The number is at one
+ * of two places in all versions of Go up to now.
+ */
+struct g_words {
+	__u64 hi; /* stack.hi */
+	__u64 others[4];
+	__u64 thread; /* m, where binary->thread_offset is G_THREAD_OFFSET */
+	__u64 more[12];
+	__u64 goid_at_152, goid_at_160;
+};
+
+#define G_THREAD_OFFSET 48
+
+static __always_inline bool read_g(struct g_words *words, __u64 g, __u32 goid_offset, __u64 *goid)
+{
+	if (bpf_probe_read_user(words, sizeof(*words), (void *)(g + STACK_HI_OFFSET)))
+		return false;
+	if (goid_offset == 152)
+		*goid = words->goid_at_152;
+	else if (goid_offset == 160)
+		*goid = words->goid_at_160;
+	else
+		return !bpf_probe_read_user(goid, sizeof(*goid), (void *)(g + goid_offset));
+	return true;
+}
+
 /* Fills in what g says of the goroutine, and the depth of a return address. */
 static __always_inline bool look_goroutine(struct hit *hit, struct binary *binary)
 {
-	if (bpf_probe_read_user(&hit->hi, sizeof(hit->hi), (void *)(hit->g + STACK_HI_OFFSET)) ||
-	    bpf_probe_read_user(&hit->goid, sizeof(hit->goid),
-				(void *)(hit->g + binary->goid_offset)))
+	struct g_words words;
+
+	if (!read_g(&words, hit->g, binary->goid_offset, &hit->goid))
 		return false;
+	hit->hi = words.hi;
+	hit->thread = words.thread;
 	hit->depth = hit->hi - hit->return_address;
 	return hit->depth < STACK_MAX;
 }

@@ -183,59 +183,73 @@ struct {
 /* A goroutine that a `go` statement that carries a probe has begun, or is about
  * to: what its first calls belong to. */
 struct child {
-	struct context context;
 	__u64 parent;	 /* number of the goroutine that the statement ran on */
 	__u64 gopc;	 /* return address of the statement */
 	__u64 processor; /* the runtime's, whose number it is to have */
-	__u32 refills;	 /* the first one of a new stock */
-	__u32 ambiguous;
-	__u32 process; /* number of the process */
-	__u32 pad;
+	struct context context;
+	__u32 tgid;
+	__u16 refills; /* the first one of a new stock */
+	__u16 ambiguous;
 };
 
-/* A goroutine by its number, or a `go` statement by its return address. */
-struct child_key {
-	__u64 number;
+/* Two children whose numbers lead to the same place. What has to be looked at first
+ * lies together. */
+struct pair {
+	__u64 number[2];  /* 0: there is none */
+	__u32 process[2]; /* its number */
+	__u32 version[2]; /* odd: somebody writes it just now */
+	__u32 recent;	  /* which of the two was used last */
+	__u32 pad;
+	struct child child[2];
+};
+
+/*
+ * index, by the number of a goroutine -> pair. Most goroutines never call anything
+ * that is traced, and nobody sees their end: a new one takes the place of that of
+ * two which was used less recently. A goroutine whose entry is gone has no parent,
+ * and its calls say so. An array, as every `go` statement comes here: a new entry of
+ * a hash table that is full, and forgets another for it, costs as much as a probe.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct pair);
+	__uint(max_entries, 1);
+} children SEC(".maps");
+
+#define LAST_CHILDREN_BITS 14
+
+/*
+ * index -> number of the last child, of a goroutine; before Go 1.21, which does not
+ * say which goroutine a child is of, of a statement: of whichever led here last.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, 1 << LAST_CHILDREN_BITS);
+} last_children SEC(".maps");
+
+/* A `go` statement by its return address. */
+struct statement_key {
+	__u64 gopc;
 	__u32 tgid;
 	__u32 pad;
 };
 
 /*
- * child_key -> child. Most goroutines never call anything that is traced, and
- * nobody sees their end: the least recently used go. A goroutine whose entry is
- * gone has no parent, and its calls say so.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__type(key, struct child_key);
-	__type(value, struct child);
-	__uint(max_entries, 1);
-} children SEC(".maps");
-
-/*
- * child_key -> number of the last child, of a goroutine; before Go 1.21, which
- * does not say which goroutine a child is of, of a statement.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__type(key, struct child_key);
-	__type(value, __u64);
-	__uint(max_entries, 1);
-} last_children SEC(".maps");
-
-/*
- * child_key -> 1, for the `go` statements that have run with a probe: a
- * goroutine that comes from one and has no child entry was missed. Full: that it
- * was is not said.
+ * statement_key -> 1, for the `go` statements that have run with a probe: a
+ * goroutine that comes from one and is no child that is known was missed. Full: that
+ * it was is not said.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__type(key, struct child_key);
+	__type(key, struct statement_key);
 	__type(value, __u32);
 	__uint(max_entries, 1);
 } statements SEC(".maps");
 
-/* index of the cookie -> go_site. Written by uspan before attaching. */
+/* index of the cookie -> go_site. Written by uspan before attaching, but for `noted`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);

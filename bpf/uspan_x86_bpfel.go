@@ -50,32 +50,6 @@ const (
 	uspanBucketLayoutBUCKET_BITS uspanBucketLayout = 5
 )
 
-type uspanChild struct {
-	_       structs.HostLayout
-	Context struct {
-		_        structs.HostLayout
-		Trace    [2]uint64
-		Span     uint64
-		Origin   uint64
-		Function uint32
-		Calls    uint32
-	}
-	Parent    uint64
-	Gopc      uint64
-	Processor uint64
-	Refills   uint32
-	Ambiguous uint32
-	Process   uint32
-	Pad       uint32
-}
-
-type uspanChildKey struct {
-	_      structs.HostLayout
-	Number uint64
-	Tgid   uint32
-	Pad    uint32
-}
-
 type uspanChunk struct {
 	_      structs.HostLayout
 	Size   uint16
@@ -267,6 +241,8 @@ type uspanGoSite struct {
 	Goidgen  int64
 	Function uint32
 	Length   uint32
+	Noted    uint32
+	Pad      uint32
 }
 
 type uspanGoroutine struct {
@@ -301,6 +277,32 @@ type uspanLosses struct {
 	FramesFull     uint64
 	GoroutinesFull uint64
 	NoGoroutine    uint64
+}
+
+type uspanPair struct {
+	_       structs.HostLayout
+	Number  [2]uint64
+	Process [2]uint32
+	Version [2]uint32
+	Recent  uint32
+	Pad     uint32
+	Child   [2]struct {
+		_         structs.HostLayout
+		Parent    uint64
+		Gopc      uint64
+		Processor uint64
+		Context   struct {
+			_        structs.HostLayout
+			Trace    [2]uint64
+			Span     uint64
+			Origin   uint64
+			Function uint32
+			Calls    uint32
+		}
+		Tgid      uint32
+		Refills   uint16
+		Ambiguous uint16
+	}
 }
 
 type uspanPanic struct {
@@ -381,6 +383,13 @@ const (
 	uspanStackWordSTACK_CREATOR_BIT  uspanStackWord = 61
 	uspanStackWordSTACK_ADDRESS_BITS uspanStackWord = 56
 )
+
+type uspanStatementKey struct {
+	_    structs.HostLayout
+	Gopc uint64
+	Tgid uint32
+	Pad  uint32
+}
 
 type uspanStep struct {
 	_       structs.HostLayout
@@ -505,6 +514,7 @@ const (
 	uspanProgSpawned         = "spawned"
 	uspanProgTally           = "tally"
 	uspanProgUnwound         = "unwound"
+	uspanVarChildrenMask     = "children_mask"
 	uspanVarChunkBytes       = "chunk_bytes"
 	uspanVarCookieBits       = "cookie_bits"
 	uspanVarCounted          = "counted"
@@ -635,6 +645,7 @@ type uspanMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type uspanVariableSpecs struct {
+	ChildrenMask     *ebpf.VariableSpec `ebpf:"children_mask"`
 	ChunkBytes       *ebpf.VariableSpec `ebpf:"chunk_bytes"`
 	CookieBits       *ebpf.VariableSpec `ebpf:"cookie_bits"`
 	Counted          *ebpf.VariableSpec `ebpf:"counted"`
@@ -759,6 +770,7 @@ func (m *uspanMaps) Close() error {
 //
 // It can be passed to loadUspanObjects or ebpf.CollectionSpec.LoadAndAssign.
 type uspanVariables struct {
+	ChildrenMask     *ebpf.Variable `ebpf:"children_mask"`
 	ChunkBytes       *ebpf.Variable `ebpf:"chunk_bytes"`
 	CookieBits       *ebpf.Variable `ebpf:"cookie_bits"`
 	Counted          *ebpf.Variable `ebpf:"counted"`

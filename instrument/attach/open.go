@@ -48,27 +48,24 @@ func (s *Session) Open(pid int) ([]bpf.Record, error) {
 			return records, fmt.Errorf("remove the open calls: %w", err)
 		}
 	}
-	return records, errors.Join(s.dropKept(pid), s.dropPanics(pid), s.dropChildren(pid))
+	return records, errors.Join(s.dropKept(pid), s.dropPanics(pid), s.dropStatements(pid))
 }
 
-// dropChildren forgets which goroutines were begun where: another process may
-// have the id next.
-func (s *Session) dropChildren(pid int) error {
-	var errs []error
-	for _, m := range []*ebpf.Map{s.objects.Children, s.objects.LastChildren, s.objects.Statements} {
-		var key bpf.ChildKey
-		var keys []bpf.ChildKey
-		var value []byte
-		entries := m.Iterate()
-		for entries.Next(&key, &value) {
-			if pid == 0 || key.Tgid == uint32(pid) {
-				keys = append(keys, key)
-			}
+// dropStatements forgets which `go` statements have run: another process may have
+// the id next. Children are told apart by the number of their process.
+func (s *Session) dropStatements(pid int) error {
+	var key bpf.StatementKey
+	var keys []bpf.StatementKey
+	var value uint32
+	statements := s.objects.Statements.Iterate()
+	for statements.Next(&key, &value) {
+		if pid == 0 || key.Tgid == uint32(pid) {
+			keys = append(keys, key)
 		}
-		errs = append(errs, entries.Err())
-		for _, key := range keys {
-			errs = append(errs, remove(m, key))
-		}
+	}
+	errs := []error{statements.Err()}
+	for _, key := range keys {
+		errs = append(errs, remove(s.objects.Statements, key))
 	}
 	return errors.Join(errs...)
 }
@@ -124,8 +121,8 @@ func (s *Session) args(key bpf.FrameKey, event *bpf.Event) []byte {
 }
 
 // InUse counts the entries of the maps that open calls have, by the map's name: when
-// no call is open there is none; and of those that `go` statements have, which are
-// bounded, and are there until the process ends.
+// no call is open there is none; and of the `go` statements that have run, which are
+// there until the process ends.
 func (s *Session) InUse() (map[string]int, error) {
 	all := make(map[string]int)
 	for name, m := range map[string]*ebpf.Map{
@@ -134,9 +131,7 @@ func (s *Session) InUse() (map[string]int, error) {
 		"panics":     s.objects.Panics,
 		"values":     s.objects.Values,
 
-		"children":      s.objects.Children,
-		"last_children": s.objects.LastChildren,
-		"statements":    s.objects.Statements,
+		"statements": s.objects.Statements,
 	} {
 		var key, value []byte
 		entries := m.Iterate()

@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"math/bits"
 	"slices"
 	"unsafe"
 
@@ -271,6 +272,7 @@ func (t *tables) configure(spec *ebpf.CollectionSpec, options Options, ns pidNam
 		"self_tgid":     ns.self,
 
 		"max_trace_spans": uint32(options.TraceSpans),
+		"children_mask":   uint32(t.pairs(options) - 1),
 		"trace_chunk":     uint32(min(max(options.TraceSpans/16, 1), 64)),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
@@ -301,27 +303,26 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 		relatives = maxProcesses
 	}
 	for name, entries := range map[string]int{
-		"goroutines":    options.OpenCalls,
-		"frames":        options.OpenCalls,
-		"values":        values,
-		"processes":     maxProcesses,
-		"relatives":     relatives,
-		"binaries":      t.binaries,
-		"functions":     max(len(t.functions), 1),
-		"steps":         max(len(t.steps), 1),
-		"dynamics":      max(len(t.dynamics), 1),
-		"secrets":       len(t.secrets),
-		"events":        options.RingBytes,
-		"empty_values":  1,
-		"stacks":        stacks(options),
-		"lost":          max(len(t.functions), 1),
-		"root_calls":    max(len(t.rootCalls), 1),
-		"go_sites":      max(len(t.goSites), 1),
-		"children":      t.children(options),
-		"last_children": t.children(options),
-		"statements":    max(len(t.goSites)*16, 1),
-		"buckets":       t.buckets(options),
-		"durations":     t.durations(options),
+		"goroutines":   options.OpenCalls,
+		"frames":       options.OpenCalls,
+		"values":       values,
+		"processes":    maxProcesses,
+		"relatives":    relatives,
+		"binaries":     t.binaries,
+		"functions":    max(len(t.functions), 1),
+		"steps":        max(len(t.steps), 1),
+		"dynamics":     max(len(t.dynamics), 1),
+		"secrets":      len(t.secrets),
+		"events":       options.RingBytes,
+		"empty_values": 1,
+		"stacks":       stacks(options),
+		"lost":         max(len(t.functions), 1),
+		"root_calls":   max(len(t.rootCalls), 1),
+		"go_sites":     max(len(t.goSites), 1),
+		"children":     t.pairs(options),
+		"statements":   max(len(t.goSites)*16, 1),
+		"buckets":      t.buckets(options),
+		"durations":    t.durations(options),
 	} {
 		spec.Maps[name].MaxEntries = uint32(entries)
 	}
@@ -358,13 +359,14 @@ func (t *tables) durations(options Options) int {
 	return max(len(t.functions), 1)
 }
 
-// children bounds the goroutines whose parents are remembered.
-func (t *tables) children(options Options) int {
-	const most = 1 << 16
+// pairs bounds the goroutines whose parents are remembered, two of which have one
+// entry. It is a power of two: see children_mask.
+func (t *tables) pairs(options Options) int {
+	const most = 1 << 15
 	if len(t.goSites) == 0 {
 		return 1
 	}
-	return min(options.OpenCalls, most)
+	return 1 << (bits.Len(uint(min(options.OpenCalls/2, most))) - 1)
 }
 
 // captures says whether any function has values to read.
