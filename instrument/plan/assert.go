@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 
@@ -80,31 +81,19 @@ func (b *builder) held(text, pkg string) (held gobin.RuntimeType, t *gobin.Type,
 	stars := len(text) - len(strings.TrimLeft(text, "*"))
 	name := text[stars:]
 	var found []gobin.RuntimeType
-	var names []string
 types:
 	for _, rt := range b.runtimeTypes {
-		bare := strings.TrimPrefix(rt.Name, text[:stars])
-		if len(rt.Name)-len(bare) != stars || strings.HasPrefix(bare, "*") {
-			continue
-		}
-		short := bare[strings.LastIndexByte(withoutTypes(bare), '/')+1:]
-		switch {
+		switch bare, short := typeNames(rt.Name, stars); {
+		case bare == "":
 		case bare == pkg+"."+name: // whatever other packages have
 			found = []gobin.RuntimeType{rt}
 			break types
 		case bare == name || short == name:
 			found = append(found, rt)
 		}
-		if afterDot(short) == afterDot(name) {
-			near = append(near, rt.Name)
-		}
-		names = append(names, text[:stars]+short)
 	}
 	if len(found) == 0 {
-		if len(near) == 0 {
-			near = nearestNames(text, names)
-		}
-		return held, nil, near, "no value of type " + text + " can be in an interface: the executable has no such type"
+		return held, nil, b.nearestTypes(text), "no value of type " + text + " can be in an interface: the executable has no such type"
 	}
 	if slices.ContainsFunc(found, func(rt gobin.RuntimeType) bool { return rt.Name != found[0].Name }) {
 		near = nil
@@ -117,7 +106,45 @@ types:
 	if err != nil {
 		return held, nil, nil, err.Error()
 	}
+	if t.Kind == gobin.Interface || t.Kind == gobin.EmptyInterface {
+		return held, nil, nil, text + " is an interface: name the type of what is held, such as *main.T"
+	}
 	return found[0], t, nil, ""
+}
+
+// typeNames are the name of a type behind that many stars, with its import path
+// and without; empty where there are more of them, or fewer.
+func typeNames(name string, stars int) (bare, short string) {
+	bare = strings.TrimLeft(name, "*")
+	if len(name)-len(bare) != stars {
+		return "", ""
+	}
+	return bare, bare[strings.LastIndexByte(withoutTypes(bare), '/')+1:]
+}
+
+// nearestTypes are the types that an interface may hold whose name is that of a
+// type in another package, or else nearest to it.
+func (b *builder) nearestTypes(text string) []string {
+	name := strings.TrimLeft(text, "*")
+	stars := len(text) - len(name)
+	var same, names []string
+	for _, rt := range b.runtimeTypes {
+		bare, short := typeNames(rt.Name, stars)
+		if bare == "" {
+			continue
+		}
+		if kind, err := b.file.TypeKind(rt.Addr); err != nil || kind == reflect.Interface {
+			continue
+		}
+		if afterDot(short) == afterDot(name) {
+			same = append(same, rt.Name)
+		}
+		names = append(names, text[:stars]+short)
+	}
+	if len(same) > 0 {
+		return same[:min(len(same), maxNear)]
+	}
+	return nearNames(text, names)
 }
 
 // afterDot is a type's name without its package.

@@ -107,9 +107,17 @@ func nearestPackages(path string, functions []gobin.Function) []string {
 	return best(found)
 }
 
-// nearestNames returns what of some names the writer of another one may have meant,
-// best first; where none is like it, the first of them.
+// nearestNames are nearNames; where none is like it, the first of them.
 func nearestNames(want string, names []string) []string {
+	if near := nearNames(want, names); len(near) > 0 {
+		return near
+	}
+	return names[:min(len(names), maxNear)]
+}
+
+// nearNames returns what of some names the writer of another one may have meant,
+// best first.
+func nearNames(want string, names []string) []string {
 	limit := max(1, len(want)/3)
 	want = strings.ToLower(want)
 	var found []candidate
@@ -125,9 +133,6 @@ func nearestNames(want string, names []string) []string {
 				found = append(found, candidate{name, 1 + d})
 			}
 		}
-	}
-	if len(found) == 0 {
-		return names[:min(len(names), maxNear)]
 	}
 	return best(found)
 }
