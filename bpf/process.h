@@ -6,6 +6,13 @@
  */
 #pragma once
 
+/*
+ * How many processes that uspan can see have executed something, and have ended: when
+ * it is worth looking again at who runs what.
+ */
+__u64 executions = 0;
+__u64 exits = 0;
+
 SEC("raw_tp/sched_process_exit")
 int see_exit(void *ctx)
 {
@@ -13,6 +20,7 @@ int see_exit(void *ctx)
 	struct hit hit = {};
 
 	if (!task->signal->live.counter && identify(&hit)) {
+		count(&exits);
 		bpf_map_delete_elem(&processes, &hit.tgid);
 		bpf_map_delete_elem(&relatives, &hit.tgid);
 	}
@@ -72,7 +80,10 @@ int see_exec(void *ctx)
 	struct hit hit = {};
 	__u32 one = 1;
 
-	if (!identify(&hit) || !bpf_map_lookup_elem(&processes, &hit.tgid))
+	if (!identify(&hit))
+		return 0;
+	count(&executions);
+	if (!bpf_map_lookup_elem(&processes, &hit.tgid))
 		return 0;
 	ending.tgid = hit.tgid;
 	bpf_for_each_map_elem(&frames, end_one, &ending, 0);

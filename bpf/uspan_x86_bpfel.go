@@ -518,6 +518,8 @@ const (
 	uspanVarChunkBytes       = "chunk_bytes"
 	uspanVarCookieBits       = "cookie_bits"
 	uspanVarCounted          = "counted"
+	uspanVarExecutions       = "executions"
+	uspanVarExits            = "exits"
 	uspanVarFollow           = "follow"
 	uspanVarHistograms       = "histograms"
 	uspanVarKernelSignals    = "kernel_signals"
@@ -649,6 +651,8 @@ type uspanVariableSpecs struct {
 	ChunkBytes       *ebpf.VariableSpec `ebpf:"chunk_bytes"`
 	CookieBits       *ebpf.VariableSpec `ebpf:"cookie_bits"`
 	Counted          *ebpf.VariableSpec `ebpf:"counted"`
+	Executions       *ebpf.VariableSpec `ebpf:"executions"`
+	Exits            *ebpf.VariableSpec `ebpf:"exits"`
 	Follow           *ebpf.VariableSpec `ebpf:"follow"`
 	Histograms       *ebpf.VariableSpec `ebpf:"histograms"`
 	KernelSignals    *ebpf.VariableSpec `ebpf:"kernel_signals"`
@@ -774,6 +778,8 @@ type uspanVariables struct {
 	ChunkBytes       *ebpf.Variable `ebpf:"chunk_bytes"`
 	CookieBits       *ebpf.Variable `ebpf:"cookie_bits"`
 	Counted          *ebpf.Variable `ebpf:"counted"`
+	Executions       *ebpf.Variable `ebpf:"executions"`
+	Exits            *ebpf.Variable `ebpf:"exits"`
 	Follow           *ebpf.Variable `ebpf:"follow"`
 	Histograms       *ebpf.Variable `ebpf:"histograms"`
 	KernelSignals    *ebpf.Variable `ebpf:"kernel_signals"`

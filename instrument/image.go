@@ -27,8 +27,6 @@ type image struct {
 	every bool
 	// missed are the patterns that match nothing in this executable.
 	missed []*plan.PatternError
-	// replaced says that path leads to another file by now.
-	replaced bool
 }
 
 // pids are the processes that are traced; none for every process.
@@ -105,18 +103,6 @@ func checkPatterns(images []*image) error {
 	return nil
 }
 
-// newFile says whether the path of an executable leads to another file than the
-// one that is traced, since the last time that it did not.
-func (i *image) newFile() bool {
-	there, err := target.StatInode(i.path)
-	if err != nil || there == i.inode {
-		return false
-	}
-	was := i.replaced
-	i.replaced = true
-	return !was
-}
-
 // size is that of the file in bytes.
 func (i *image) size() int64 {
 	info, err := i.file.Stat()
@@ -171,7 +157,8 @@ func (c *Config) images() ([]*image, error) {
 	c.progress("reading executables")
 	defer c.progress("")
 	if c.Command == nil {
-		return openTargets(c.Targets, c.Rules, nil)
+		images, _, err := openTargets(c.Targets, c.Rules, nil, c.Say)
+		return images, err
 	}
 	path, err := c.Command.File()
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 type Trace struct {
 	config  Config
 	images  []*image
+	places  []*place
 	plans   []*plan.Plan
 	files   files
 	session *attach.Session
@@ -39,6 +40,12 @@ type Trace struct {
 	homeless   map[uint32]uint64 // calls by function
 	unfinished map[uint32]uint64 // with Config.Histograms: calls that had not ended
 	looked     time.Time         // when Config.Look was called
+
+	lookedAround      time.Time // when it was looked whether anything has changed at the places
+	executions, exits uint64    // of processes, then
+	looks             int       // still to be taken at the places
+	told              int       // events since the ring was empty
+	superseded        error     // why the trace ends although its time is not over
 }
 
 // batchSpans is how many spans are handed to the outputs at once.
@@ -71,7 +78,7 @@ func (t *Trace) Run(ctx context.Context) (*Summary, error) {
 	t.looked = time.Now()
 	stop := context.AfterFunc(ctx, func() { t.session.Wake() })
 	defer stop()
-	for ctx.Err() == nil && !t.over() {
+	for ctx.Err() == nil && t.superseded == nil && !t.over() {
 		if err := t.read(); err != nil {
 			return &t.summary, err
 		}
@@ -82,7 +89,7 @@ func (t *Trace) Run(ctx context.Context) (*Summary, error) {
 			t.config.Look()
 		}
 	}
-	return &t.summary, t.finish()
+	return &t.summary, errors.Join(t.superseded, t.finish())
 }
 
 // over says that all targets have ended and no new ones can come.
@@ -104,12 +111,16 @@ func (t *Trace) read() error {
 	switch {
 	case errors.Is(err, attach.ErrIdle):
 		t.flush()
-		t.warnOfNewFiles()
+		t.lookAround()
+		t.told = 0
 		return t.finishProcesses(-1)
 	case err != nil:
 		return fmt.Errorf("read events: %w", err)
 	}
 	t.tell(&record)
+	if t.told++; t.told%batchSpans == 0 {
+		t.lookAround()
+	}
 	return t.finishProcesses(t.session.RecordBytes())
 }
 
@@ -154,15 +165,6 @@ func (t *Trace) readStack(number uint64) (bpf.Stack, bool) {
 		t.config.Log(err.Error())
 	}
 	return stack, ok
-}
-
-// warnOfNewFiles tells of a new file where an executable was: it is not traced.
-func (t *Trace) warnOfNewFiles() {
-	for _, i := range t.images {
-		if i.every && i.newFile() {
-			t.config.Say(fmt.Sprintf("%s is a new file: its processes are not traced, only those of the file that it was", i.path))
-		}
-	}
 }
 
 // emit hands a span on.
@@ -233,5 +235,6 @@ func (t *Trace) Close() error {
 	for _, i := range t.images {
 		errs = append(errs, i.close())
 	}
+	t.files.close()
 	return errors.Join(errs...)
 }

@@ -24,6 +24,7 @@ func Start(config Config) (*Trace, error) {
 		ended:      make(chan *traced, 16),
 		asked:      make(chan chan<- Status),
 		closed:     make(chan struct{}),
+		looks:      1,
 		spans:      make(map[*span.Function]uint64),
 		homeless:   make(map[uint32]uint64),
 		unfinished: make(map[uint32]uint64),
@@ -43,7 +44,6 @@ func (t *Trace) start() error {
 		return err
 	}
 	budget := newBudget()
-	defer t.files.close()
 	t.config.progress("reading executables")
 	if err := t.open(); err != nil {
 		return err
@@ -124,7 +124,7 @@ func (t *Trace) start() error {
 // open fills in images.
 func (t *Trace) open() (err error) {
 	if t.config.Command == nil {
-		t.images, err = openTargets(t.config.Targets, t.config.Rules, &t.files)
+		t.images, t.places, err = openTargets(t.config.Targets, t.config.Rules, &t.files, t.config.Say)
 		return err
 	}
 	if t.command, err = target.Start(*t.config.Command); err != nil {

@@ -11,6 +11,9 @@ type Status struct {
 	Functions, Processes int
 	// Spans and Lost are of all up to now, as in Summary.
 	Spans, Lost uint64
+	// Unwatched says which processes run another file by a path than the one that is
+	// traced: a new version, for which it takes a new Trace.
+	Unwatched []string
 }
 
 // Status asks Run how it is. The answer comes from the loop that reads the events:
@@ -37,7 +40,8 @@ func (t *Trace) answer() {
 		if so.Lost, err = t.session.Lost(); err != nil {
 			t.config.Log(err.Error())
 		}
-		answer <- Status{t.functions, len(t.processes), so.Spans, so.LostSpans()}
+		t.look()
+		answer <- Status{t.functions, len(t.processes), so.Spans, so.LostSpans(), t.unwatched()}
 	default:
 	}
 }

@@ -6,11 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/uspan/uspan/instrument/gobin"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/target"
 )
@@ -20,13 +18,15 @@ import (
 type targets struct {
 	rules  plan.Rules
 	files  *files
+	say    func(string)
 	images []*image
+	places []*place
 }
 
 // openTargets opens process ids and paths. Without files, which ask the kernel,
 // an executable of several containers may be taken for several.
-func openTargets(names []string, rules plan.Rules, f *files) (images []*image, err error) {
-	t := &targets{rules: rules, files: f}
+func openTargets(names []string, rules plan.Rules, f *files, say func(string)) (_ []*image, _ []*place, err error) {
+	t := &targets{rules: rules, files: f, say: say}
 	for _, name := range names {
 		if pid, notNumber := strconv.Atoi(name); notNumber == nil {
 			err = t.process(pid)
@@ -44,9 +44,9 @@ func openTargets(names []string, rules plan.Rules, f *files) (images []*image, e
 		for _, i := range t.images {
 			err = errors.Join(err, i.close())
 		}
-		return nil, err
+		return nil, nil, err
 	}
-	return t.images, nil
+	return t.images, t.places, nil
 }
 
 // add opens a file as an image, or finds the image that it is. It takes over
@@ -120,6 +120,9 @@ func (t *targets) path(name string) error {
 		return err
 	}
 	i.every = true
+	if isPlace(path) {
+		t.places = append(t.places, &place{path: path, images: []*image{i}, told: make(map[fileID]bool)})
+	}
 	return nil
 }
 
@@ -131,11 +134,19 @@ type shared struct {
 	container string
 }
 
+func (s *shared) String() string {
+	who := processes(s.pids)
+	if s.container != "" {
+		who += " (container " + shortID(s.container) + ")"
+	}
+	return who
+}
+
 // elsewhere adds the executable that processes in other mount namespaces,
 // containers, see under a path that leads nowhere in uspan's own; notFound is
-// the error where there are none. Where containers have it from different
-// images, it may be several files, but they have to be one build: another
-// program by the same path is not meant.
+// the error where there are none. Where containers have it from different images,
+// or from several versions of one, it is several files, each of which is traced that
+// can be.
 func (t *targets) elsewhere(path string, notFound error) error {
 	pids, hidden, err := target.FindByPath(path)
 	if err != nil {
@@ -155,20 +166,31 @@ func (t *targets) elsewhere(path string, notFound error) error {
 	case len(all) == 0:
 		return notFound
 	}
-	if len(all) > 1 {
-		if built := builds(all); len(built) > 1 {
-			return refuseDifferent(path, built)
-		}
-	}
+	p := &place{path: path, inside: true, told: make(map[fileID]bool)}
+	var refused []error
 	for len(all) > 0 {
-		file := all[0].file
+		s := all[0]
 		all = all[1:]
-		i, err := t.add(file, path)
+		info, err := s.file.Stat()
 		if err != nil {
-			return err
+			return errors.Join(err, s.file.Close())
+		}
+		i, err := t.add(s.file, path)
+		if err != nil {
+			refused = append(refused, fmt.Errorf("%s of %s: %w", path, s, err))
+			p.told[fileIDOf(info)] = true
+			continue
 		}
 		i.every = true
+		p.images = append(p.images, i)
 	}
+	if len(p.images) == 0 {
+		return refused[0]
+	}
+	for _, err := range refused {
+		t.say("not traced: " + err.Error())
+	}
+	t.places = append(t.places, p)
 	return nil
 }
 
@@ -210,48 +232,6 @@ func (t *targets) sharer(all []*shared, file *os.File) (*shared, error) {
 		}
 	}
 	return nil, nil
-}
-
-// builds puts files together that came of one build, although they are different
-// ones. A file that tells no build is one of its own.
-func builds(all []*shared) (built [][]*shared) {
-	var ids []string
-	for _, s := range all {
-		id := buildID(s.file)
-		if n := slices.Index(ids, id); n >= 0 && id != "" {
-			built[n] = append(built[n], s)
-			continue
-		}
-		ids, built = append(ids, id), append(built, []*shared{s})
-	}
-	return built
-}
-
-func buildID(file *os.File) string {
-	binary, err := gobin.NewFile(file, file.Name())
-	if err != nil {
-		return ""
-	}
-	defer binary.Close()
-	return binary.BuildID
-}
-
-func refuseDifferent(path string, built [][]*shared) error {
-	var which []string
-	for _, all := range built {
-		var pids []int
-		for _, s := range all {
-			pids = append(pids, s.pids...)
-		}
-		one := "that of " + processes(pids)
-		if id := all[0].container; id != "" {
-			one += " (container " + id[:min(12, len(id))] + ")"
-		}
-		which = append(which, one)
-	}
-	return fmt.Errorf("%s is %d different programs in different containers: %s: "+
-		"name process ids, or all processes of one of the files as /proc/%d/exe",
-		path, len(built), strings.Join(which, ", "), built[0][0].pids[0])
 }
 
 // processes names process ids.

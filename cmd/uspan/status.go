@@ -49,8 +49,9 @@ func newStatus() *cobra.Command {
   sudo uspan status 4242      # one of them, by its process id`,
 		Long: `Asks every uspan of the same network namespace, a machine's or a container's, that
 makes spans (run, attach): what it traces, and what became of the spans. Ends with 0
-where each of them reads events and reaches its outputs, as far as it has tried, and
-with 1 where one does not, or there is none: a container's health check.`,
+where each of them reads events, traces what runs by the paths that it was given, and
+reaches its outputs, as far as it has tried, and with 1 where one does not, or there is
+none: a container's health check.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			pids, err := processIDs(args)
 			if err != nil {
@@ -92,7 +93,7 @@ func tellStatus(out io.Writer, pids []int) error {
 			s.Error = err.Error()
 		}
 		found = append(found, pid)
-		well = well && s.Error == "" && len(s.Away) == 0
+		well = well && s.Error == "" && len(s.Away)+len(s.Unwatched) == 0
 		if _, err := io.WriteString(out, s.lines(pid)); err != nil {
 			return err
 		}
@@ -121,8 +122,8 @@ func (s status) lines(pid int) string {
 		return fmt.Sprintf("%s: %s\n", who, printable(s.Error))
 	}
 	text := fmt.Sprintf("%s: functions %d, processes %d, spans %d, lost %d\n", who, s.Functions, s.Processes, s.Spans, s.Lost)
-	for _, away := range s.Away {
-		text += fmt.Sprintf("%s: %s\n", who, printable(away))
+	for _, wrong := range slices.Concat(s.Unwatched, s.Away) {
+		text += fmt.Sprintf("%s: %s\n", who, printable(wrong))
 	}
 	return text
 }

@@ -32,6 +32,19 @@ func (s *Session) watchProcesses() error {
 	return nil
 }
 
+// Executions is how many processes have executed something since the session
+// began.
+func (s *Session) Executions() (n uint64, err error) {
+	err = s.objects.Executions.Get(&n)
+	return n, err
+}
+
+// Exits is how many processes have ended since then.
+func (s *Session) Exits() (n uint64, err error) {
+	err = s.objects.Exits.Get(&n)
+	return n, err
+}
+
 // Watch makes the events of a process come that runs the executable of the plan
 // with that index. Without it, only processes of executables that are attached
 // in every process are targets.

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// containerOf is the id of the container that a process runs in, or nothing. The
+// ContainerOf is the id of the container that a process runs in, or nothing. The
 // innermost of nested containers is meant.
-func containerOf(pid int) string {
+func ContainerOf(pid int) string {
 	if text, err := os.ReadFile(procPath(pid, "cgroup")); err == nil {
 		if id := containerByCgroup(string(text)); id != "" {
 			return id

@@ -166,6 +166,9 @@ func Find(inode Inode, size int64) (Found, error) {
 // looked at.
 func FindByPath(path string) (pids []int, hidden int, err error) {
 	hidden, err = find(func(pid int) error {
+		if link, err := os.Readlink(procPath(pid, "exe")); err != nil || link != path {
+			return err
+		}
 		exe, err := readExecutable(pid)
 		if err == nil && exe.path == path && !exe.deleted {
 			pids = append(pids, pid)

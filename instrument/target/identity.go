@@ -35,7 +35,7 @@ func (p *Process) identify() identity {
 	}
 	who.variables, errs[1] = readVariables(procPath(p.pid, "environ"))
 	who.host, errs[2] = p.hostname()
-	who.container = containerOf(p.pid)
+	who.container = ContainerOf(p.pid)
 	who.instance = p.instanceID(who.pid)
 	who.unread = errors.Join(errs[:]...)
 	return who

@@ -5,9 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // image is a directory that overlayfs shows to containers, as Docker's images are.
@@ -71,7 +73,7 @@ func stat(t *testing.T, path string) os.FileInfo {
 }
 
 // Other files by the same path, in containers of other images: a copy of the
-// executable is traced with it, another program is told apart.
+// executable, another program, and what is no Go program at all, which is said.
 func TestContainersOfOtherImages(t *testing.T) {
 	requireNamespaces(t)
 	uspan := []string{filepath.Join(build(t, "./cmd/uspan"), "uspan")}
@@ -80,27 +82,22 @@ func TestContainersOfOtherImages(t *testing.T) {
 	a := startWorker(t, "a", inContainer(one, below))
 	b := startWorker(t, "b", inContainer(one, below))
 	copied := startWorker(t, "copy", inContainer(image(t, exe), below))
+	c := startWorker(t, "other", inContainer(image(t, other), below))
+	inC := image(t, "/bin/sh")
+	foreign := startWorker(t, "foreign", unshare("mount -t overlay -o lowerdir="+inC+":"+below+" none /mnt",
+		"/mnt/worker", "-c", "echo ready sh; read line"))
 	u := startTracer(t, uspan, "/mnt/worker")
 	a.work(t, 1000)
 	b.work(t, 2000)
 	copied.work(t, 3000)
-	checkCalls(t, u.finish(t), map[string]int{"a": 1000, "b": 2000, "copy": 3000})
+	c.work(t, 4000)
+	u.isWell(t, uspan[0]) // what cannot be traced is said when uspan starts, once
+	checkCalls(t, u.finish(t), map[string]int{"a": 1000, "b": 2000, "copy": 3000, "other": 4000})
+	u.says(t, fmt.Sprintf(`not traced: /mnt/worker of process %d: `, leaf(foreign.Process.Pid)))
 
-	c := startWorker(t, "other", inContainer(image(t, other), below))
 	pids := make(map[string]int)
 	for name, w := range map[string]*worker{"a": a, "b": b, "copy": copied, "other": c} {
 		pids[name] = leaf(w.Process.Pid)
-	}
-	out, err := exec.Command(uspan[0], "attach", "-f", "main.work", "/mnt/worker").CombinedOutput()
-	for _, want := range []string{
-		"uspan: /mnt/worker is 2 different programs in different containers: ",
-		fmt.Sprintf("that of processes %d, %d, %d,", pids["a"], pids["b"], pids["copy"]),
-		fmt.Sprintf("that of process %d:", pids["other"]),
-		fmt.Sprintf("/proc/%d/exe", pids["a"]),
-	} {
-		if err == nil || !strings.Contains(string(out), want) {
-			t.Errorf("uspan does not say %q, but: %v\n%s", want, err, out)
-		}
 	}
 	u = startTracer(t, uspan, fmt.Sprintf("/proc/%d/exe", pids["other"]))
 	u.says(t, `every process, 1 running`)
@@ -113,4 +110,112 @@ func TestContainersOfOtherImages(t *testing.T) {
 	copied.work(t, 3000)
 	c.work(t, 4000)
 	checkCalls(t, u.finish(t), map[string]int{"a": 1000, "copy": 3000, "other": 4000})
+}
+
+// A new version of an image comes beside the old one, and then goes the old one: it is
+// told of the new one once, however many there are, uspan is not well while both run,
+// and ends when nothing is left to trace. A uspan that starts has both.
+func TestRollout(t *testing.T) {
+	requireNamespaces(t)
+	uspan := []string{filepath.Join(build(t, "./cmd/uspan"), "uspan")}
+	below := t.TempDir()
+	one, two := image(t, buildWorker(t)), image(t, buildWorker(t, "-ldflags=-X=main.version=two"))
+	a := startWorker(t, "a", inContainer(one, below))
+	u := startTracer(t, uspan, "/mnt/worker")
+	u.isWell(t, uspan[0])
+	b := startWorker(t, "b", inContainer(two, below))
+	startWorker(t, "c", inContainer(two, below))
+	u.awaits(t, `process \d+ runs a new file as /mnt/worker: it is not traced`)
+	out, err := exec.Command(uspan[0], "status", strconv.Itoa(u.Process.Pid)).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), " run another file as /mnt/worker than the one that is traced") {
+		t.Errorf("uspan status: %v\n%s", err, out)
+	}
+	both := startTracer(t, uspan, "/mnt/worker")
+	a.work(t, 100)
+	b.work(t, 200)
+	both.isWell(t, uspan[0])
+	checkCalls(t, both.finish(t), map[string]int{"a": 100, "b": 200})
+
+	a.end()
+	if err := u.wait(); err == nil {
+		t.Errorf("uspan ends with 0")
+	}
+	u.says(t, `uspan: nothing of /mnt/worker that is traced runs any more, but processes \d+, \d+ run a new file by that path: start uspan again to trace it`)
+	if n := strings.Count(u.stderr.String(), " runs a new file as "); n != 1 {
+		t.Errorf("uspan tells %d times of one file:\n%s", n, &u.stderr)
+	}
+	checkCalls(t, readSpans(t, u.file), map[string]int{"a": 100})
+}
+
+// A container is replaced by one of a new image while uspan traces nothing of it.
+func TestReplacedContainer(t *testing.T) {
+	requireNamespaces(t)
+	uspan := []string{filepath.Join(build(t, "./cmd/uspan"), "uspan")}
+	below := t.TempDir()
+	one, two := image(t, buildWorker(t)), image(t, buildWorker(t, "-ldflags=-X=main.version=two"))
+	a := startWorker(t, "a", inContainer(one, below))
+	u := startTracer(t, uspan, "/mnt/worker")
+	a.end()
+	a.Wait()
+	again := startWorker(t, "again", inContainer(one, below))
+	again.work(t, 100)
+	u.tellsOf(t, "again")
+	u.isWell(t, uspan[0])
+	again.end()
+	again.Wait()
+	startWorker(t, "b", inContainer(two, below))
+	if err := u.wait(); err == nil {
+		t.Errorf("uspan ends with 0")
+	}
+	u.says(t, `but process \d+ runs a new file by that path`)
+	checkCalls(t, readSpans(t, u.file), map[string]int{"again": 100})
+}
+
+// The same on the host: a file is replaced, and its program started again.
+func TestReplacedFile(t *testing.T) {
+	requireNamespaces(t)
+	uspan := []string{filepath.Join(build(t, "./cmd/uspan"), "uspan")}
+	dir := t.TempDir()
+	exe := filepath.Join(dir, "worker")
+	link(t, buildWorker(t), exe)
+	a := startWorker(t, "a", exec.Command(exe))
+	u := startTracer(t, uspan, exe)
+	link(t, buildWorker(t, "-ldflags=-X=main.version=two"), exe+".new")
+	if err := os.Rename(exe+".new", exe); err != nil {
+		t.Fatal(err)
+	}
+	u.awaits(t, exe+` is a new file: its processes are not traced`)
+	u.isWell(t, uspan[0]) // nobody runs it
+	startWorker(t, "b", exec.Command(exe))
+	out, err := exec.Command(uspan[0], "status", strconv.Itoa(u.Process.Pid)).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), " runs another file as "+exe) {
+		t.Errorf("uspan status: %v\n%s", err, out)
+	}
+	a.work(t, 100)
+	a.end()
+	if err := u.wait(); err == nil {
+		t.Errorf("uspan ends with 0")
+	}
+	u.says(t, `nothing of `+exe+` that is traced runs any more`)
+	checkCalls(t, readSpans(t, u.file), map[string]int{"a": 100})
+}
+
+// isWell asks uspan how it is.
+func (u *tracer) isWell(t *testing.T, uspan string) {
+	t.Helper()
+	if out, err := exec.Command(uspan, "status", strconv.Itoa(u.Process.Pid)).CombinedOutput(); err != nil {
+		t.Errorf("uspan status: %v\n%s", err, out)
+	}
+}
+
+// awaits waits until uspan has written a text.
+func (u *tracer) awaits(t *testing.T, text string) {
+	t.Helper()
+	for range 1000 {
+		if regexp.MustCompile(text).MatchString(u.stderr.String()) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	u.says(t, text)
 }
