@@ -33,6 +33,10 @@ type (
 	Durations = uspanDurations
 	// BucketKey identifies a bucket: calls of one function.
 	BucketKey = uspanBucketKey
+	// Worker is a goroutine that waits for work.
+	Worker = uspanWorker
+	// WorkerKey identifies a Worker.
+	WorkerKey = uspanWorkerKey
 	// RootCall is a call that begins a trace.
 	RootCall = uspanRootCall
 	// SecretState is a state of the automaton that looks for secrets in keys.

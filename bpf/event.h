@@ -300,7 +300,7 @@ struct go_site {
 	__u32 function; /* any of the plan */
 	__u32 length;	/* of the instruction, in bytes */
 	__u32 noted;	/* number of the process that it was noted for last, in `statements` */
-	__u32 pad;
+	__u32 workers;	/* 1: what it begins may be in `workers` */
 };
 
 /*

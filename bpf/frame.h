@@ -297,8 +297,9 @@ unpaired:
 
 /* A `go` statement is about to begin a goroutine. */
 static __always_inline void spawn(struct hit *hit, struct binary *binary, struct go_site *site,
-				  __u64 pc)
+				  struct registers *r)
 {
+	__u64 pc = REGISTER_PC(r);
 	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
 	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
 	struct context context = {};
@@ -316,5 +317,7 @@ static __always_inline void spawn(struct hit *hit, struct binary *binary, struct
 	}
 	if (context.calls > CALLS_ARE_ROOTS)
 		context.calls = is_root_call(&context, pc + site->length);
+	if (site->workers && context.span && !context.calls)
+		begin_worker(hit, binary, r, &context);
 	note_child(hit, binary, site, pc, &context, unknown);
 }

@@ -95,6 +95,31 @@ struct {
 	__uint(max_entries, 1);
 } root_calls SEC(".maps");
 
+/* The first function of a goroutine, by its entry at link time. */
+struct worker_key {
+	__u64 entry;
+	__u32 binary;
+	__u32 pad;
+};
+
+/* A goroutine that waits for work in a loop: in place of the function's index in
+ * root_calls, and the depth of the return addresses of the calls of the loop. */
+struct worker {
+	__u32 function;
+	__u32 calls;
+};
+
+/*
+ * worker_key -> worker, of goroutines whose loop is in a function that is not
+ * traced. Written by uspan before attaching.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct worker_key);
+	__type(value, struct worker);
+	__uint(max_entries, 1);
+} workers SEC(".maps");
+
 /* A trace by its id. */
 struct trace {
 	__u64 id[2];

@@ -30,11 +30,36 @@ static __always_inline bool begins_trace(struct hit *hit, struct context *contex
 	/* where the callee has put it is not known: only its own calls are seen */
 	returns_to = r->x[30];
 #else
-	if (bpf_probe_read_user(&returns_to, sizeof(returns_to),
-				(void *)(hit->hi - context->calls)))
+	/* a call from further out, whose stack is not there yet, is none of the loop's */
+	if (hit->depth < context->calls || bpf_probe_read_user(&returns_to, sizeof(returns_to),
+							       (void *)(hit->hi - context->calls)))
 		return false;
 #endif
 	return is_root_call(context, returns_to);
+}
+
+/*
+ * A goroutine is about to begin: where its first function waits for work in a loop,
+ * and is not traced itself, the calls of that loop are roots. What the goroutine calls
+ * before it belongs to the call whose `go` statement this is.
+ */
+static __always_inline void begin_worker(struct hit *hit, struct binary *binary,
+					 struct registers *r, struct context *context)
+{
+	struct worker_key key = {.binary = COOKIE_BINARY(hit->cookie)};
+	struct worker *worker;
+	__u64 entry;
+
+	/* the argument of runtime.newproc is a function value */
+	if (bpf_probe_read_user(&entry, sizeof(entry), (void *)ARGUMENT_0(r)))
+		return;
+	key.entry = entry - load_bias(binary);
+	worker = bpf_map_lookup_elem(&workers, &key);
+	if (!worker)
+		return;
+	context->calls = worker->calls;
+	context->origin = entry;
+	context->function = worker->function;
 }
 
 /* Whether the trace of a goroutine has room for one more span. */

@@ -151,7 +151,7 @@ int spawned(struct registers *r)
 	hit.g = REGISTER_G(r);
 	hit.return_address = REGISTER_SP(r);
 	if (look_goroutine(&hit, binary))
-		spawn(&hit, binary, site, REGISTER_PC(r));
+		spawn(&hit, binary, site, r);
 	else
 		count(&counted.children_lost);
 	return 0;

@@ -242,7 +242,7 @@ type uspanGoSite struct {
 	Function uint32
 	Length   uint32
 	Noted    uint32
-	Pad      uint32
+	Workers  uint32
 }
 
 type uspanGoroutine struct {
@@ -475,6 +475,19 @@ const (
 	uspanValuesLayoutVALUES_BYTES uspanValuesLayout = 344
 )
 
+type uspanWorker struct {
+	_        structs.HostLayout
+	Function uint32
+	Calls    uint32
+}
+
+type uspanWorkerKey struct {
+	_      structs.HostLayout
+	Entry  uint64
+	Binary uint32
+	Pad    uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -505,6 +518,7 @@ const (
 	uspanMapSteps            = "steps"
 	uspanMapTraces           = "traces"
 	uspanMapValues           = "values"
+	uspanMapWorkers          = "workers"
 	uspanProgEnter           = "enter"
 	uspanProgLeave           = "leave"
 	uspanProgSeeExec         = "see_exec"
@@ -641,6 +655,7 @@ type uspanMapSpecs struct {
 	Steps        *ebpf.MapSpec `ebpf:"steps"`
 	Traces       *ebpf.MapSpec `ebpf:"traces"`
 	Values       *ebpf.MapSpec `ebpf:"values"`
+	Workers      *ebpf.MapSpec `ebpf:"workers"`
 }
 
 // uspanVariableSpecs contains global variables before they are loaded into the kernel.
@@ -737,6 +752,7 @@ type uspanMaps struct {
 	Steps        *ebpf.Map `ebpf:"steps"`
 	Traces       *ebpf.Map `ebpf:"traces"`
 	Values       *ebpf.Map `ebpf:"values"`
+	Workers      *ebpf.Map `ebpf:"workers"`
 }
 
 func (m *uspanMaps) Close() error {
@@ -767,6 +783,7 @@ func (m *uspanMaps) Close() error {
 		m.Steps,
 		m.Traces,
 		m.Values,
+		m.Workers,
 	)
 }
 

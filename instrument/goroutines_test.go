@@ -16,7 +16,7 @@ import (
 )
 
 var spawning = plan.Rules{
-	Patterns: []string{`/^main\.(work|closures|plain|returned|nested|relayed|within|grouped|joined|timers|pool|unwinds|panics|waited|burst)$/`},
+	Patterns: []string{`/^main\.(work|closures|plain|returned|nested|relayed|within|grouped|joined|timers|pool|pooled|unwinds|panics|waited|burst)$/`},
 	Values:   true,
 }
 
@@ -86,6 +86,9 @@ func testGoStatements(t *testing.T, exe string, swapped int, args ...string) {
 		case want == 0 && s.Parent != span.ID{}:
 			t.Logf("%s(%d) has a parent: %s", s.Function.Name, id, name(parent))
 			wrong++
+		case s.Function.Name == "main.pooled" && !linkedTo(t, s, byID):
+			t.Logf("pooled(%d): its link is %+v", id, s.Link)
+			wrong++
 		case want != 0 && (parent == nil || number(t, parent.Args, "id") != want):
 			t.Logf("%s(%d): its parent is %s, not %d; %q", s.Function.Name, id, name(parent), want, s.Unavailable)
 			wrong++
@@ -105,6 +108,11 @@ func testGoStatements(t *testing.T, exe string, swapped int, args ...string) {
 		t.Errorf("%d of %d calls have an unknown parent", unknown, len(spans))
 	}
 	t.Logf("%d of %d calls have an unknown parent", unknown, len(spans))
+}
+
+// linkedTo says whether a call is linked to the one whose number it has for that.
+func linkedTo(t *testing.T, s *span.Span, byID map[span.ID]*span.Span) bool {
+	return parentUnknown(s) || s.Link != nil && byID[s.Link.ID] != nil && number(t, byID[s.Link.ID].Args, "id") == number(t, s.Args, "linked")
 }
 
 func name(s *span.Span) string {

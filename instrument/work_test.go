@@ -268,6 +268,184 @@ func TestServer(t *testing.T) {
 	})
 }
 
+// pools have workers that the first submission begins, in functions that are not traced.
+const pools = `
+-- go.mod --
+module example.com/pools
+
+go 1.18
+-- library/library.go --
+package library
+
+// Begin begins a goroutine that calls f for what comes, until it is told to stop.
+//
+//go:noinline
+func Begin(f func(int), stop chan bool) chan int {
+	work := make(chan int)
+	go func() {
+		for {
+			select {
+			case n := <-work:
+				f(n)
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return work
+}
+-- main.go --
+package main
+
+import (
+	"fmt"
+	"sync"
+
+	"example.com/pools/library"
+)
+
+var all sync.WaitGroup
+
+//go:noinline
+func job(by string) { all.Done() }
+
+//go:noinline
+func part(of string) {}
+
+type pool struct {
+	work  chan int
+	alive bool
+}
+
+// run is copied to where it begins.
+func (p *pool) run() {
+	for range p.work {
+		job("pool")
+	}
+}
+
+//go:noinline
+func (p *pool) submit(n int) {
+	if !p.alive {
+		p.alive = true
+		go p.run()
+	}
+	p.work <- n
+}
+
+type steady struct{ pool }
+
+//go:noinline
+func (s *steady) run() {
+	part("steady")
+	for range s.work {
+		job("steady")
+	}
+}
+
+//go:noinline
+func (s *steady) submit(n int) {
+	if !s.alive {
+		s.alive = true
+		go s.run()
+	}
+	s.work <- n
+}
+
+var other chan int
+
+//go:noinline
+func handle(n int) { all.Done() }
+
+//go:noinline
+func submit(n int, stop chan bool) {
+	if other == nil {
+		other = library.Begin(handle, stop)
+	}
+	other <- n
+}
+
+// each begins goroutines that wait for nothing, or once.
+//
+//go:noinline
+func each(values []int) {
+	all.Add(2)
+	gate := make(chan bool)
+	go func() {
+		defer all.Done()
+		for range values {
+			part("values")
+		}
+	}()
+	go func() {
+		defer all.Done()
+		<-gate
+		for range values {
+			part("gate")
+		}
+	}()
+	close(gate)
+	all.Wait()
+}
+
+//go:noinline
+func request(n int, p *pool, s *steady, stop chan bool) {
+	all.Add(3)
+	p.submit(n)
+	s.submit(n)
+	submit(n, stop)
+	all.Wait()
+	each([]int{1, 2})
+}
+
+func main() {
+	p, s := pool{work: make(chan int)}, steady{pool{work: make(chan int)}}
+	stop := make(chan bool)
+	for i := 0; i < 5; i++ {
+		request(i, &p, &s, stop)
+	}
+	stop <- true
+	fmt.Println("done")
+}
+`
+
+// The workers of a pool do not belong to whoever has begun them, what they do before
+// their loop and goroutines that wait for no work do.
+func TestPools(t *testing.T) {
+	eachBuild(t, pools, func(t *testing.T, exe string, _ testprog.Options, _ int) {
+		rules := plan.Rules{Patterns: []string{`/^main\.(job|part|handle|submit|each|request|\(.*submit)$/`}, Values: true}
+		spans, summary, _ := trace(t, instrument.Config{Rules: rules}, target.Command{Path: exe})
+		if summary.LostSpans() != 0 || summary.Lost.ChildrenLost != 0 {
+			t.Errorf("lost: %+v", summary)
+		}
+		all := newForest(spans)
+		got := make(map[string]int)
+		for _, s := range spans {
+			what := s.Function.Name
+			if what == "main.job" || what == "main.part" {
+				what += " of " + s.Args[0].Value.(string)
+			}
+			got[what+" from "+all.above(s)]++
+		}
+		want := map[string]int{
+			"main.request from none":                          5,
+			"main.(*pool).submit from main.request":           5,
+			"main.(*steady).submit from main.request":         5,
+			"main.submit from main.request":                   5,
+			"main.each from main.request":                     5,
+			"main.job of pool from ⇠ main.(*pool).submit":     5,
+			"main.job of steady from ⇠ main.(*steady).submit": 5,
+			"main.part of steady from main.(*steady).submit":  1,
+			"main.handle from ⇠ main.submit":                  5,
+			"main.part of values from main.each":              10,
+			"main.part of gate from main.each":                10,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 // literal names a function literal by the function that it is in: how they are
 // numbered differs between releases.
 func literal(name string) string {

@@ -54,7 +54,7 @@ func kernelMemory(t *testing.T, s *Session) (sum uint64) {
 		maps.Goroutines, maps.Frames, maps.Values, maps.EmptyValues, maps.Processes,
 		maps.Binaries, maps.Functions, maps.Steps, maps.Dynamics, maps.Secrets, maps.Events,
 		maps.Panics, maps.EmptyPanic, maps.Children, maps.LastChildren, maps.Statements,
-		maps.GoSites, maps.RootCalls, maps.Traces, maps.Lost, maps.Buckets, maps.Durations,
+		maps.GoSites, maps.RootCalls, maps.Workers, maps.Traces, maps.Lost, maps.Buckets, maps.Durations,
 	} {
 		info, err := m.Info()
 		if err != nil {

@@ -22,6 +22,7 @@ type tables struct {
 	goBase      []int // first `go` statement of each plan
 	goSites     []bpf.GoSite
 	rootCalls   []bpf.RootCall
+	workers     map[bpf.WorkerKey]bpf.Worker
 	secrets     []bpf.SecretState
 	binaries    int
 	valuesBytes int
@@ -55,6 +56,7 @@ func newTables(plans []*plan.Plan, options Options) *tables {
 		binaries:   len(plans),
 		chunkBytes: minChunk,
 		dynamics:   make(map[bpf.DynamicKey]bpf.Dynamic),
+		workers:    make(map[bpf.WorkerKey]bpf.Worker),
 		cookieBits: ^allCookieFlags,
 	}
 	t.secrets = secretStates(plans[0].Secrets()) // all plans are made by the same rules
@@ -96,6 +98,9 @@ func newTables(plans []*plan.Plan, options Options) *tables {
 			t.chunkBytes = max(t.chunkBytes, interfaceHead+int(d.Size))
 		}
 	}
+	for binary, p := range plans {
+		t.work(p, binary)
+	}
 	t.chunkBytes = (t.chunkBytes + 7) &^ 7
 	// A chunk is begun where there is room for the longest one, twice over (values.h).
 	t.valuesBytes = max(min(room, options.EventBytes), minValues) + chunkHead + 2*t.chunkBytes
@@ -123,6 +128,19 @@ func (t *tables) roots(function *bpf.Function, f *plan.Function) {
 	}
 }
 
+// work adds the goroutines of a plan that wait for work: where traced functions have
+// their index, these have the numbers behind all of those.
+func (t *tables) work(p *plan.Plan, binary int) {
+	for i := range p.Workers {
+		w := &p.Workers[i]
+		function := uint32(len(t.functions) + len(t.workers))
+		t.workers[bpf.WorkerKey{Entry: w.Entry, Binary: uint32(binary)}] = bpf.Worker{Function: function, Calls: w.CallsAt}
+		for _, call := range w.Work.Calls {
+			t.rootCalls = append(t.rootCalls, bpf.RootCall{Function: function, Distance: int32(call.Return - w.Entry)})
+		}
+	}
+}
+
 // errorPlace is where an error is as the kernel programs have it.
 func errorPlace(e *plan.ErrorPlace) int32 {
 	switch {
@@ -138,6 +156,9 @@ func errorPlace(e *plan.ErrorPlace) int32 {
 // of the plan.
 func goSite(p *plan.Plan, site *plan.GoSite, function int) bpf.GoSite {
 	compiled := bpf.GoSite{Function: uint32(function), Length: uint32(len(site.Bytes))}
+	if site.Workers {
+		compiled.Workers = 1
+	}
 	if goidgen := p.Runtime.Goidgen; goidgen != 0 {
 		compiled.Goidgen = int64(goidgen - site.Addr)
 	}
@@ -319,6 +340,7 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 		"lost":         max(len(t.functions), 1),
 		"root_calls":   max(len(t.rootCalls), 1),
 		"go_sites":     max(len(t.goSites), 1),
+		"workers":      max(len(t.workers), 1),
 		"children":     t.pairs(options),
 		"statements":   max(len(t.goSites)*16, 1),
 		"buckets":      t.buckets(options),
@@ -392,6 +414,11 @@ func (t *tables) write(objects *bpf.Objects) error {
 	}
 	if err := writeArray(objects.Secrets, t.secrets); err != nil {
 		return err
+	}
+	for key, worker := range t.workers {
+		if err := objects.Workers.Put(key, worker); err != nil {
+			return err
+		}
 	}
 	for key, dynamic := range t.dynamics {
 		if err := objects.Dynamics.Put(key, dynamic); err != nil {

@@ -41,8 +41,19 @@ type Listing struct {
 	// Roots are the calls that the function makes which begin traces, whatever they
 	// call: those of a loop that waits for work.
 	Roots []Root `json:"roots,omitempty"`
+	// Workers are the goroutines that the function may begin which wait for work in
+	// another function that is not traced.
+	Workers []ListedWorker `json:"workers,omitempty"`
 	// AllRoots says that all its calls do, for it is no unit of work: main.main.
 	AllRoots bool `json:"all_roots,omitempty"`
+}
+
+// A ListedWorker is a goroutine that waits for work.
+type ListedWorker struct {
+	// Function is the goroutine's first.
+	Function string `json:"function"`
+	// Roots are the calls that it makes which begin traces.
+	Roots []Root `json:"roots"`
 }
 
 // A Value is what is said of a parameter or a result.
@@ -70,7 +81,7 @@ func (p *Plan) List(yield func(Listing) bool) {
 		l := Listing{
 			Name: f.Name, Symbol: f.Symbol, File: f.File, Line: f.Line, Unvalued: f.Unvalued,
 			Args: valuesOf(f.Args.Captures), Results: valuesOf(f.Results.Captures), Entries: len(f.Entries), Exits: len(f.Exits),
-			Root: f.Root, Roots: f.workRoots(p.File), AllRoots: !f.Adopts, Inlined: f.Inlining.Inlined, Sites: f.Inlining.Sites,
+			Root: f.Root, Roots: f.workRoots(p.File), Workers: p.workersOf(f), AllRoots: !f.Adopts, Inlined: f.Inlining.Inlined, Sites: f.Inlining.Sites,
 		}
 		l.EntryCost, _ = cost(f.Entries)
 		l.ExitCost, l.SingleStepped = cost(f.Exits)
@@ -215,6 +226,11 @@ func (l *Listing) Notes() []string {
 		notes = append(notes, "all that it calls begins traces: it is no unit of work")
 	}
 	notes = append(notes, rootNotes(l.Roots)...)
+	for i := range l.Workers {
+		for _, note := range rootNotes(l.Workers[i].Roots) {
+			notes = append(notes, fmt.Sprintf("in goroutines that begin with %s, %s", l.Workers[i].Function, note))
+		}
+	}
 	for _, v := range l.Captured {
 		notes = append(notes, strings.TrimRight(fmt.Sprintf("%s = %s  %s", v.Name, v.Expression, v.Type), " "))
 		for _, m := range v.Missing {

@@ -81,6 +81,8 @@ type Plan struct {
 	// calls that they are in. Where none can be followed, Rootless is why.
 	GoSites  []GoSite
 	Rootless string
+	// Workers are goroutines that these begin which wait for work.
+	Workers []Worker
 	// Steps are what programs read, and Dynamics what is read of dynamic types,
 	// ascending by type; the latter, and their steps, from ReadDynamics on.
 	Steps    []Step

@@ -65,6 +65,7 @@ func (p *Plan) WriteTo(w io.Writer) (int64, error) {
 		p.Functions[i].print(&b, p.File)
 	}
 	p.printGoSites(&b)
+	p.printWorkers(&b)
 	p.printUnwinding(&b)
 	p.printSkipped(&b)
 	p.printOmitted(&b)

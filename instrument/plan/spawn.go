@@ -17,6 +17,8 @@ type GoSite struct {
 	Site
 	// Why says why this function's statements are looked at.
 	Why GoReason
+	// Workers says that statements of this function may begin some of Plan.Workers.
+	Workers bool
 }
 
 // A GoReason is why the `go` statements of a function are looked at.
@@ -46,7 +48,7 @@ func (b *builder) goStatements(work *workFinder) {
 		b.plan.Rootless = fmt.Sprintf("how goroutines get their numbers is not known for %s", b.file.GoVersion)
 		return
 	}
-	finder := goFinder{builder: b, work: work, newproc: make(map[uint64]bool), byEntry: make(map[uint64]int, len(b.functions)), seen: make(map[int]bool)}
+	finder := goFinder{builder: b, work: work, newproc: make(map[uint64]bool), byEntry: make(map[uint64]int, len(b.functions)), seen: make(map[int]bool), workers: make(map[int]*Worker)}
 	for i := range b.functions {
 		finder.byEntry[b.functions[i].Entry] = i
 		if b.functions[i].Symbol == "runtime.newproc" { // and its ABI0 wrapper
@@ -57,6 +59,7 @@ func (b *builder) goStatements(work *workFinder) {
 	for _, i := range slices.Sorted(maps.Keys(creators)) { // as their code lies in the file
 		finder.look(i, creators[i], 0)
 	}
+	finder.addWorkers()
 	slices.SortFunc(b.plan.GoSites, func(x, y GoSite) int { return cmp.Compare(x.Addr, y.Addr) })
 }
 
@@ -96,6 +99,7 @@ type goFinder struct {
 	newproc map[uint64]bool
 	byEntry map[uint64]int
 	seen    map[int]bool
+	workers map[int]*Worker // nil: it is none
 }
 
 // look adds the `go` statements of a function, and those of the functions that
@@ -118,7 +122,7 @@ func (f *goFinder) look(i int, why GoReason, steps int) {
 	if why != GoSelected {
 		accepting = f.work.accepting(fn)
 	}
-	found := false
+	first := len(f.plan.GoSites)
 	for n := range body.Instructions {
 		in := &body.Instructions[n]
 		if in.Kind != gobin.Call || !f.newproc[in.Target] || in.Refused != "" || accepting[in.Addr] {
@@ -131,12 +135,25 @@ func (f *goFinder) look(i int, why GoReason, steps int) {
 		site := f.arch.siteAt(fn, in)
 		site.Offset = offset
 		f.plan.GoSites = append(f.plan.GoSites, GoSite{Function: *fn, Site: site, Why: why})
-		found = true
 	}
-	if !found {
+	sites := f.plan.GoSites[first:]
+	if len(sites) == 0 {
 		return
 	}
-	for _, begun := range f.begun(body.Instructions) {
+	begun := f.begun(body.Instructions)
+	for _, begun := range begun {
+		w := f.worker(begun)
+		if w == nil {
+			continue
+		}
+		if !slices.Contains(w.By, fn.Name) {
+			w.By = append(w.By, fn.Name)
+		}
+		for n := range sites {
+			sites[n].Workers = true
+		}
+	}
+	for _, begun := range begun {
 		f.look(begun, GoBegun, steps+1)
 		for _, called := range f.calledBy(&f.functions[begun]) {
 			f.look(called, GoBegun, steps+1)

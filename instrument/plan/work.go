@@ -65,18 +65,17 @@ var servers = map[string]bool{
 
 // work finds the loops of the traced functions that wait for work.
 func (b *builder) work() *workFinder {
-	w := &workFinder{builder: b, waits: make(map[uint64]string), newproc: make(map[uint64]bool), runtime: make(map[uint64]bool)}
-	calls := make(map[uint64]bool)
+	w := &workFinder{builder: b, calls: make(map[uint64]bool), waits: make(map[uint64]string), newproc: make(map[uint64]bool), runtime: make(map[uint64]bool)}
 	for i := range b.functions {
 		fn := &b.functions[i]
 		if fn.End == 0 {
 			continue // inlined everywhere: it has no entry
 		}
 		if why := waits[fn.Symbol]; why != "" {
-			w.waits[fn.Entry], calls[fn.Entry] = why, true
+			w.waits[fn.Entry], w.calls[fn.Entry] = why, true
 		}
 		if fn.Symbol == "runtime.newproc" {
-			w.newproc[fn.Entry], calls[fn.Entry] = true, true
+			w.newproc[fn.Entry], w.calls[fn.Entry] = true, true
 		}
 		if ofRuntime(fn) {
 			w.runtime[fn.Entry] = true
@@ -84,7 +83,7 @@ func (b *builder) work() *workFinder {
 	}
 	for i := range b.plan.Functions {
 		f := &b.plan.Functions[i]
-		if !f.Adopts || f.Assembly || !b.file.MayCall(&f.Function, calls) {
+		if !f.Adopts || f.Assembly || !b.file.MayCall(&f.Function, w.calls) {
 			continue
 		}
 		if f.Work = w.find(&f.Function); f.Work != nil {
@@ -97,6 +96,7 @@ func (b *builder) work() *workFinder {
 // A workFinder knows the functions that matter to loops.
 type workFinder struct {
 	*builder
+	calls   map[uint64]bool // the keys of waits and newproc
 	waits   map[uint64]string
 	newproc map[uint64]bool
 	runtime map[uint64]bool

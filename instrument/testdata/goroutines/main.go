@@ -173,17 +173,26 @@ func timers(id, parent int64) {
 	<-done
 }
 
-// pool has workers that outlive the call that began them.
+// pooled is work that a worker does: the call that began it is not its parent, but
+// linked.
 //
 //go:noinline
-func pool(id, parent int64, jobs <-chan func(parent int64), all *sync.WaitGroup) {
+func pooled(id, parent, linked int64) { atomic.AddInt64(&sink, id) }
+
+// pool has workers that outlive the call that began them, and wait for work. What
+// else they do belongs to it.
+//
+//go:noinline
+func pool(id, parent int64, jobs <-chan int, all *sync.WaitGroup) {
 	for i := 0; i < 3; i++ {
 		all.Add(1)
 		go func() {
 			defer all.Done()
-			for job := range jobs {
-				job(id)
+			work(next(), id)
+			for range jobs {
+				pooled(next(), 0, id)
 			}
+			work(next(), id)
 		}()
 	}
 }
@@ -270,10 +279,10 @@ func everything() {
 	all.Wait()
 
 	timers(next(), 0)
-	jobs := make(chan func(int64))
+	jobs := make(chan int)
 	pool(next(), 0, jobs, &all)
 	for i := 0; i < 10; i++ {
-		jobs <- func(parent int64) { work(next(), parent) }
+		jobs <- i
 	}
 	close(jobs)
 	all.Wait()
