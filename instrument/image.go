@@ -60,6 +60,9 @@ func openImage(file *os.File, path string, rules plan.Rules) (*image, error) {
 	}
 	if rules.DebugFile != "" {
 		if err := i.binary.UseDebugFile(rules.DebugFile); err != nil {
+			if place := rules.Written.DebugFile.Place(); place != "" {
+				err = fmt.Errorf("%s: %w", place, err)
+			}
 			return nil, errors.Join(err, i.close())
 		}
 	}

@@ -45,7 +45,7 @@ func TestConfigKeys(t *testing.T) {
 		if err := f.readConfig(set); err != nil {
 			t.Fatal(err)
 		}
-		f.file, f.configFile = nil, ""
+		f.file, f.configFile, f.written = nil, "", written{}
 		return f
 	}
 	newRun().Flags().VisitAll(func(flag *pflag.Flag) {

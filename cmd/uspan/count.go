@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/uspan/uspan/instrument"
-	"github.com/uspan/uspan/instrument/target"
 )
 
 // A counter is a command that counts calls in the kernel, to its end.
@@ -45,7 +44,8 @@ func (f *flags) count(command *cobra.Command, args []string, c counter) error {
 		return err
 	}
 	if command.ArgsLenAtDash() == 0 {
-		config.Command = &target.Command{Path: args[0], Args: args[1:], User: f.user}
+		command := f.command(args)
+		config.Command = &command
 	} else {
 		config.Targets = args
 	}

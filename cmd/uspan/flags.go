@@ -14,6 +14,7 @@ import (
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/span"
+	"github.com/uspan/uspan/instrument/target"
 )
 
 // flags are those of every command that traces.
@@ -39,7 +40,15 @@ type flags struct {
 	user         string // of run alone
 
 	file     *config.File // nil without configFile
-	progress *progress    // nil where nobody sees it
+	written  written
+	progress *progress // nil where nobody sees it
+}
+
+// written is what of the flags was taken from the configuration file, with its
+// places.
+type written struct {
+	functions, roots, outputs []config.Text
+	debugFile, user           *config.Text
 }
 
 func (f *flags) add(set *pflag.FlagSet) {
@@ -119,21 +128,21 @@ func (f *flags) readConfig(set *pflag.FlagSet) error {
 		return err
 	}
 	f.file = c
-	texts := func(flag string, into *[]string, from []config.Text) {
+	texts := func(flag string, into *[]string, from []config.Text, written *[]config.Text) {
 		if !set.Changed(flag) && from != nil {
-			*into = config.Values(from)
+			*into, *written = config.Values(from), from
 		}
 	}
-	texts("func", &f.functions, c.Func)
-	texts("output", &f.outputs, c.Output)
-	texts("root", &f.roots, c.Root)
-	text := func(flag string, into *string, from *config.Text) {
+	texts("func", &f.functions, c.Func, &f.written.functions)
+	texts("output", &f.outputs, c.Output, &f.written.outputs)
+	texts("root", &f.roots, c.Root, &f.written.roots)
+	text := func(flag string, into *string, from *config.Text, written **config.Text) {
 		if !set.Changed(flag) && from != nil {
-			*into = from.Value
+			*into, *written = from.Value, from
 		}
 	}
-	text("debug-file", &f.debugFile, c.DebugFile)
-	text("user", &f.user, c.User)
+	text("debug-file", &f.debugFile, c.DebugFile, &f.written.debugFile)
+	text("user", &f.user, c.User, &f.written.user)
 	if c.Capture != nil && !slices.Contains(f.capture, "auto") && !slices.Contains(f.capture, "none") {
 		f.capture = append(f.capture, c.Capture.Value)
 	}
@@ -238,8 +247,30 @@ func (f *flags) limits() exporter.Limits {
 	return limits
 }
 
+// chosen are the rules of every command that traces or counts: which functions, and
+// where their types are.
+func (f *flags) chosen() plan.Rules {
+	rules := plan.Rules{Patterns: f.functions, DebugFile: f.debugFile}
+	rules.Written.Patterns = config.Written(f.written.functions)
+	if at := f.written.debugFile; at != nil {
+		rules.Written.DebugFile = at.Text
+	}
+	return rules
+}
+
+// command is what is to be started.
+func (f *flags) command(args []string) target.Command {
+	c := target.Command{Path: args[0], Args: args[1:], User: f.user}
+	if at := f.written.user; at != nil {
+		c.UserFrom = at.Place()
+	}
+	return c
+}
+
 func (f *flags) rules() (plan.Rules, error) {
-	rules := plan.Rules{Patterns: f.functions, Roots: f.roots, Depth: f.depth, DebugFile: f.debugFile}
+	rules := f.chosen()
+	rules.Roots, rules.Depth = f.roots, f.depth
+	rules.Written.Roots = config.Written(f.written.roots)
 	if err := captures(f.capture, &rules); err != nil {
 		return rules, err
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/uspan/uspan/exporter/term"
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/hist"
-	"github.com/uspan/uspan/instrument/plan"
 )
 
 func newHist() *cobra.Command {
@@ -68,8 +67,8 @@ func (h *histograms) settings() (instrument.Config, error) {
 	if err != nil {
 		return config, err
 	}
-	config.Rules = plan.Rules{Patterns: h.functions, DebugFile: h.debugFile, Durations: true}
-	config.Histograms = true
+	config.Rules = h.chosen()
+	config.Rules.Durations, config.Histograms = true, true
 	if h.file != nil {
 		h.file.Rules(&config.Rules)
 	}

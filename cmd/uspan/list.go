@@ -32,7 +32,7 @@ func newList() *cobra.Command {
 				return err
 			}
 			if len(args) > 1 {
-				f.functions = args[1:]
+				f.functions, f.written.functions = args[1:], nil
 			}
 			rules, err := f.rules()
 			if err != nil {

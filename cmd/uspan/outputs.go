@@ -45,8 +45,12 @@ func openOutputs(f *flags, treeTo *os.File, unread func()) (*outputs, error) {
 		names = []string{defaultOutput()}
 	}
 	o := &outputs{stdout: stream{os.Stdout, unread}}
-	for _, name := range names {
-		if err := o.open(f, name, treeTo); err != nil {
+	for i, name := range names {
+		said := "-o"
+		if len(f.written.outputs) > 0 {
+			said = f.written.outputs[i].Place() + ": output"
+		}
+		if err := o.open(f, name, said, treeTo); err != nil {
 			for _, opened := range o.all {
 				err = errors.Join(err, opened.Shutdown(context.Background()))
 			}
@@ -65,16 +69,17 @@ func defaultOutput() string {
 	return "tree"
 }
 
-func (o *outputs) open(f *flags, name string, treeTo *os.File) error {
+// open opens one output; said is what errors call where it was asked for.
+func (o *outputs) open(f *flags, name, said string, treeTo *os.File) error {
 	kind, where, named := strings.Cut(name, "=")
 	if named && where == "" {
-		return usageError{fmt.Errorf("-o %q: nothing behind the equals sign", name)}
+		return usageError{fmt.Errorf("%s %q: nothing behind the equals sign", said, name)}
 	}
 	switch kind {
 	case "otlp":
 		otlp, err := exporter.OpenOTLP(exporter.OTLPConfig{Endpoint: where, Version: version(), Limits: f.limits(), Warn: f.say})
 		if err != nil {
-			return usageError{fmt.Errorf("-o %s: %w", name, err)}
+			return usageError{fmt.Errorf("%s %s: %w", said, name, err)}
 		}
 		o.add(name, otlp)
 	case "json":
@@ -86,7 +91,7 @@ func (o *outputs) open(f *flags, name string, treeTo *os.File) error {
 				if errors.As(err, &path) {
 					err = path.Err // the name is there already
 				}
-				return fmt.Errorf("-o %s: %w", name, err)
+				return fmt.Errorf("%s %s: %w", said, name, err)
 			}
 			o.files = append(o.files, file)
 			to = file
@@ -96,7 +101,7 @@ func (o *outputs) open(f *flags, name string, treeTo *os.File) error {
 		o.add(name, exporter.OpenJSON(to, exporter.JSONConfig{Version: version(), Limits: f.limits(), Warn: f.say}))
 	case "tree":
 		if named {
-			return usageError{fmt.Errorf("-o %s: tree has no place to go but the terminal", name)}
+			return usageError{fmt.Errorf("%s %s: tree has no place to go but the terminal", said, name)}
 		}
 		o.live = true
 		config := term.Detect(treeTo)
@@ -107,7 +112,7 @@ func (o *outputs) open(f *flags, name string, treeTo *os.File) error {
 		}
 		o.add(name, term.OpenTree(to, config))
 	default:
-		return usageError{fmt.Errorf("-o %q: the outputs are otlp[=URL], tree and json[=FILE]", name)}
+		return usageError{fmt.Errorf("%s %q: the outputs are otlp[=URL], tree and json[=FILE]", said, name)}
 	}
 	return nil
 }

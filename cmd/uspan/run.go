@@ -31,7 +31,7 @@ func newRun() *cobra.Command {
 			if err := f.readConfig(command.Flags()); err != nil {
 				return err
 			}
-			return runRun(f, target.Command{Path: args[0], Args: args[1:], User: f.user})
+			return runRun(f, f.command(args))
 		},
 	}
 	f.add(command.Flags())

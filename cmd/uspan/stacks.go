@@ -13,7 +13,6 @@ import (
 
 	"github.com/uspan/uspan/exporter/term"
 	"github.com/uspan/uspan/instrument"
-	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/profile"
 )
 
@@ -72,7 +71,7 @@ func (s *stacks) settings() (instrument.Config, error) {
 	if err != nil {
 		return config, err
 	}
-	config.Rules = plan.Rules{Patterns: s.functions, DebugFile: s.debugFile}
+	config.Rules = s.chosen()
 	config.Tally = true
 	if s.file != nil {
 		s.file.Rules(&config.Rules)

@@ -101,6 +101,9 @@ func (f *File) debugLink() (name string, checksum uint32, ok bool) {
 // useDebugFile opens a debug file and checks that it belongs to the executable.
 func (f *File) useDebugFile(path string, checksum *uint32) error {
 	file, err := os.Open(path)
+	if problem, ok := errors.AsType[*os.PathError](err); ok {
+		return fmt.Errorf("debug file %s: %w", path, problem.Err)
+	}
 	if err != nil {
 		return err
 	}

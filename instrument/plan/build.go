@@ -41,7 +41,7 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 		inlinings = f.Inlinings()
 		functions = withInlined(functions, inlinings)
 	}
-	sel, err := choose(f, functions, rules.Patterns)
+	sel, err := choose(f, functions, &rules)
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,9 @@ type Expression struct {
 // matches, in place of all their arguments and results.
 type Expressions struct {
 	Pattern string
-	List    []Expression
+	// From is where the pattern stands, of one in a file.
+	From Text
+	List []Expression
 }
 
 // ParseExpressions reads `PATTERN: NAME=EXPR, NAME=EXPR`, as the flag --capture has

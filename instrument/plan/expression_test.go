@@ -18,10 +18,10 @@ func TestParseExpressions(t *testing.T) {
 		text string
 		want Expressions
 	}{
-		{"main.checkout: user=req.User.ID, n=len(items)", Expressions{"main.checkout", []Expression{{Name: "user", Text: "req.User.ID"}, {Name: "n", Text: "len(items)"}}}},
-		{" main.* :a = b[0] ,c=(d)", Expressions{"main.*", []Expression{{Name: "a", Text: "b[0]"}, {Name: "c", Text: "(d)"}}}},
-		{"type:.eq.main.T: p=p.X", Expressions{"type:.eq.main.T", []Expression{{Name: "p", Text: "p.X"}}}},
-		{`/^main\.(a|b: c)$/: x=y`, Expressions{`/^main\.(a|b: c)$/`, []Expression{{Name: "x", Text: "y"}}}},
+		{"main.checkout: user=req.User.ID, n=len(items)", Expressions{Pattern: "main.checkout", List: []Expression{{Name: "user", Text: "req.User.ID"}, {Name: "n", Text: "len(items)"}}}},
+		{" main.* :a = b[0] ,c=(d)", Expressions{Pattern: "main.*", List: []Expression{{Name: "a", Text: "b[0]"}, {Name: "c", Text: "(d)"}}}},
+		{"type:.eq.main.T: p=p.X", Expressions{Pattern: "type:.eq.main.T", List: []Expression{{Name: "p", Text: "p.X"}}}},
+		{`/^main\.(a|b: c)$/: x=y`, Expressions{Pattern: `/^main\.(a|b: c)$/`, List: []Expression{{Name: "x", Text: "y"}}}},
 	} {
 		got, err := ParseExpressions(test.text)
 		if err != nil {
@@ -109,7 +109,7 @@ func TestExpressionErrors(t *testing.T) {
 	}
 	golden(t, "expressions.txt", b.String())
 
-	rules := Rules{Patterns: []string{"main.*"}, Expressions: []Expressions{{"main.checkout", []Expression{{Name: "who", Text: "c.ownr"}}}}}
+	rules := Rules{Patterns: []string{"main.*"}, Expressions: []Expressions{{Pattern: "main.checkout", List: []Expression{{Name: "who", Text: "c.ownr"}}}}}
 	_, err := Build(f, rules)
 	e, ok := errors.AsType[*ExpressionError](err)
 	if !ok || e.Function != "main.checkout" || e.Column != 2 || !slices.Equal(e.Near, []string{"owner"}) {

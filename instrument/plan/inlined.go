@@ -37,7 +37,7 @@ func onlyInlined(p *pattern, f *gobin.File) *PatternError {
 	if len(copies) == 0 {
 		return nil
 	}
-	e := &PatternError{Pattern: p.text, Problem: "matches only functions that are inlined everywhere, so that no call of them is left:"}
+	e := &PatternError{Place: p.place, Pattern: p.text, Problem: "matches only functions that are inlined everywhere, so that no call of them is left:"}
 	if !p.away {
 		e.Problem += " trace what they are inlined into, or keep them with //go:noinline"
 	}

@@ -16,6 +16,8 @@ type pattern struct {
 	body string // without `!`
 	away bool   // `!`: takes away
 	re   *regexp.Regexp
+	// place is where the user wrote it, of a pattern in a file; else empty.
+	place string
 }
 
 // parsePattern reads a -f flag: a glob, `/re/`, either with `!` in front. A
@@ -75,9 +77,8 @@ func (r *Rules) unmatched(f *gobin.File, functions []gobin.Function) []*PatternE
 	for i := range r.Functions {
 		p, err := r.Functions[i].pattern()
 		if err == nil && !slices.ContainsFunc(functions, func(fn gobin.Function) bool { return p.match(&fn) }) {
-			e := noMatch(&p, f, functions)
-			e.Place = r.Functions[i].Match.at(0)
-			none = append(none, e)
+			p.place = r.Functions[i].Match.at(0)
+			none = append(none, noMatch(&p, f, functions))
 		}
 	}
 	return none

@@ -38,6 +38,8 @@ type Rules struct {
 	DebugFile string
 	// Look says that nothing will be traced: functions that cannot be are no error.
 	Look bool
+	// Written is where some of this was written.
+	Written Written
 }
 
 // A FunctionRule is what is said of the functions that a pattern matches. It does

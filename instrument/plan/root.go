@@ -26,6 +26,7 @@ func (b *builder) roots() error {
 		if err != nil {
 			return err
 		}
+		p.place = placeOf(b.rules.Written.Roots, text)
 		found := false
 		for i := range b.plan.Functions {
 			if f := &b.plan.Functions[i]; p.match(&f.Function) {
@@ -41,7 +42,7 @@ func (b *builder) roots() error {
 
 // unmatched says why a pattern of something leads to nothing.
 func (b *builder) unmatched(p *pattern, of string) error {
-	e := &PatternError{Pattern: p.text, Problem: of + " matches no function that is traced"}
+	e := &PatternError{Place: p.place, Pattern: p.text, Problem: of + " matches no function that is traced"}
 	for i := range b.functions {
 		if fn := &b.functions[i]; p.match(fn) {
 			why := "choose it with -f, too"

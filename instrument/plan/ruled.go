@@ -36,6 +36,7 @@ func (b *builder) readExpressions() error {
 		if err != nil {
 			return err
 		}
+		p.place = e.From.Place()
 		rule := &captureRule{pattern: p}
 		for _, x := range e.List {
 			a, err := parseExpression(x)

@@ -39,14 +39,15 @@ type chooser struct {
 // span for it would double the call that it makes, or be no call at all. Method
 // and ABI wrappers are chosen here, and left out later where they lead to a
 // function that is traced itself.
-func choose(f *gobin.File, functions []gobin.Function, patterns []string) (*selection, error) {
+func choose(f *gobin.File, functions []gobin.Function, rules *Rules) (*selection, error) {
 	s := &selection{omitted: make(map[string]int), byDefault: true}
 	var away []pattern
-	for _, text := range patterns {
+	for _, text := range rules.Patterns {
 		p, err := parsePattern(text)
 		if err != nil {
 			return nil, err
 		}
+		p.place = placeOf(rules.Written.Patterns, text)
 		if p.away {
 			s.away, away = true, append(away, p)
 			continue
@@ -55,7 +56,7 @@ func choose(f *gobin.File, functions []gobin.Function, patterns []string) (*sele
 		s.patterns = append(s.patterns, chooser{pattern: p})
 	}
 	own := newModule(f.Info)
-	matched := make([]bool, len(patterns)) // first the choosers, then away
+	matched := make([]bool, len(rules.Patterns)) // first the choosers, then away
 	for i := range functions {
 		fn := &functions[i]
 		taken := false
@@ -114,7 +115,7 @@ func noMatch(p *pattern, f *gobin.File, functions []gobin.Function) *PatternErro
 	if e := onlyInlined(p, f); e != nil {
 		return e
 	}
-	e := &PatternError{Pattern: p.text, Problem: "matches no function (those that are inlined everywhere or never called are not in the executable)"}
+	e := &PatternError{Place: p.place, Pattern: p.text, Problem: "matches no function (those that are inlined everywhere or never called are not in the executable)"}
 	if p.re == nil {
 		e.Near = nearest(p.body, functions)
 	}
@@ -177,7 +178,7 @@ func within(pkg, module string) bool {
 
 // untraceable says, for a pattern none of whose functions is traced, why.
 func (c *chooser) untraceable(functions []gobin.Function, why func(int) string) error {
-	e := &PatternError{Pattern: c.text, Problem: "matches only functions that cannot be traced:"}
+	e := &PatternError{Place: c.place, Pattern: c.text, Problem: "matches only functions that cannot be traced:"}
 	const show = 10
 	n := 0
 	seen := make(map[string]bool) // a wrapper has the name of what it wraps

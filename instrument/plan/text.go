@@ -17,6 +17,12 @@ type Text struct {
 	Line, Column int
 }
 
+// Written has what of Rules stands in a file: errors about it say where.
+type Written struct {
+	Patterns, Roots []Text
+	DebugFile       Text
+}
+
 // after is the text from an offset on.
 func (t Text) after(offset int) Text {
 	before := t.Value[:min(max(offset, 0), len(t.Value))]
@@ -26,6 +32,14 @@ func (t Text) after(offset int) Text {
 		after.Line += strings.Count(before, "\n")
 	}
 	return after
+}
+
+// Place is where the text stands, `uspan.yaml:3:14`; empty where that is nowhere.
+func (t Text) Place() string {
+	if t.File == "" {
+		return ""
+	}
+	return t.at(0)
 }
 
 // at is the place of the character at an offset of the text: `uspan.yaml:3:14`.
@@ -50,3 +64,13 @@ type TextError struct {
 }
 
 func (e *TextError) Error() string { return e.at(0) + ": " + e.Problem }
+
+// placeOf is where a text stands; empty where it is none of those.
+func placeOf(texts []Text, value string) string {
+	for _, t := range texts {
+		if t.Value == value {
+			return t.Place()
+		}
+	}
+	return ""
+}

@@ -24,6 +24,8 @@ type Command struct {
 	// name, a user id of an account, or UID:GID. Its supplementary groups are
 	// taken over; the environment is not changed.
 	User string
+	// UserFrom is where User was written, of one in a file: errors about it say so.
+	UserFrom string
 	// Stdin, Stdout and Stderr are the standard streams; nil is uspan's own.
 	Stdin, Stdout, Stderr *os.File
 }
@@ -72,6 +74,9 @@ func start(c Command) (*Process, error) {
 	var credential *syscall.Credential
 	if c.User != "" {
 		if credential, err = lookUser(c.User); err != nil {
+			if c.UserFrom != "" {
+				err = fmt.Errorf("%s: %w", c.UserFrom, err)
+			}
 			return nil, err
 		}
 	}

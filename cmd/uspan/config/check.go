@@ -68,7 +68,7 @@ func (f *File) check() error {
 		}
 	}
 	var rules plan.Rules
-	rules.Secrets.Add, rules.Secrets.Remove = written(f.Secrets.Add), written(f.Secrets.Remove)
+	rules.Secrets.Add, rules.Secrets.Remove = Written(f.Secrets.Add), Written(f.Secrets.Remove)
 	if problem, ok := errors.AsType[*plan.TextError](rules.Check()); ok {
 		return Place{problem.File, problem.Line, problem.Column}.errorf("%s", problem.Problem)
 	}

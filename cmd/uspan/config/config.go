@@ -139,8 +139,8 @@ func (f *File) Rules(rules *plan.Rules) {
 			rules.Expressions = append(rules.Expressions, function.expressions())
 		}
 	}
-	rules.Types = append(rules.Types, written(f.Types)...)
-	rules.Secrets.Add, rules.Secrets.Remove = written(f.Secrets.Add), written(f.Secrets.Remove)
+	rules.Types = append(rules.Types, Written(f.Types)...)
+	rules.Secrets.Add, rules.Secrets.Remove = Written(f.Secrets.Add), Written(f.Secrets.Remove)
 	if n := f.Limits.StringBytes; n != nil {
 		rules.StringBytes = n.Value
 	}
@@ -149,7 +149,8 @@ func (f *File) Rules(rules *plan.Rules) {
 	}
 }
 
-func written(texts []Text) []plan.Text {
+// Written are texts with where they stand.
+func Written(texts []Text) []plan.Text {
 	list := make([]plan.Text, len(texts))
 	for i := range texts {
 		list[i] = texts[i].Text
@@ -159,7 +160,7 @@ func written(texts []Text) []plan.Text {
 
 // expressions are what is captured of the functions.
 func (f *Function) expressions() plan.Expressions {
-	e := plan.Expressions{Pattern: f.Match.Value}
+	e := plan.Expressions{Pattern: f.Match.Value, From: f.Match.Text}
 	for _, c := range f.Capture {
 		e.List = append(e.List, plan.Expression{Name: c.Key, Text: c.Value.Value, From: c.Value.Text})
 	}
