@@ -9,8 +9,11 @@ RUN go mod download && cd examples/shop && go mod download
 COPY . .
 ARG TARGETARCH
 ENV CGO_ENABLED=0 GOARCH=$TARGETARCH
-RUN go build -trimpath -ldflags="-s -w" -o /out/ ./cmd/uspan
 RUN cd examples/shop && go build -trimpath -o /out/ ./front ./stock ./load
+# There is no repository here that would say it.
+ARG VERSION=devel
+ARG REVISION=
+RUN go build -trimpath -ldflags="-s -w -X main.release=$VERSION -X main.revision=$REVISION" -o /out/ ./cmd/uspan
 
 FROM scratch AS front
 COPY --from=build /out/front /front

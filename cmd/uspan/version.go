@@ -2,11 +2,21 @@ package main
 
 import "runtime/debug"
 
-// version is the module's version where uspan was installed as a module, else
-// the revision that it was built from.
+// release and revision are set by the linker where there is no repository that says
+// them: see Dockerfile.
+var release, revision string
+
+// version is what the build was told, or the module's version where uspan was
+// installed as a module, else the revision that it was built from.
 func version() string {
+	if release != "" && release != "devel" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
-	if !ok {
+	switch {
+	case revision != "":
+		return devel(revision)
+	case !ok:
 		return "unknown"
 	}
 	if v := info.Main.Version; v != "" && v != "(devel)" {
@@ -14,8 +24,10 @@ func version() string {
 	}
 	for _, setting := range info.Settings {
 		if setting.Key == "vcs.revision" {
-			return "devel+" + setting.Value[:min(12, len(setting.Value))]
+			return devel(setting.Value)
 		}
 	}
 	return "devel"
 }
+
+func devel(revision string) string { return "devel+" + revision[:min(12, len(revision))] }
