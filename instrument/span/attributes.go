@@ -51,8 +51,8 @@ func (s *Span) Attributes() []Attribute {
 }
 
 // attributes adds the value under a key: one attribute, or one for each part of
-// it, whose keys go on from there. A nil error is told by the status, a value that
-// was not captured by uspan.unavailable.
+// it, whose keys go on from there. A nil error as the last result is told by the
+// status, a value that was not captured by uspan.unavailable.
 func (v Value) attributes(key string, add func(key string, value any)) {
 	parts := func(between string, values []Value) {
 		for _, part := range values {
@@ -73,31 +73,32 @@ func (v Value) attributes(key string, add func(key string, value any)) {
 		parts("", value)
 	case Dynamic:
 		add(key+".type", value.Type)
-		value.inner(key, add)
+		value.Value.attributes(value.key(key), add)
 	case *Error:
-		if value == nil {
-			return
+		switch {
+		case value == nil:
+		case value.Message == "":
+			Value{Value: value.dynamic()}.attributes(key, add)
+		default:
+			add(key, value.Message)
 		}
-		if value.Message == "" && value.Value.Value != nil {
-			Value{Value: Dynamic{Type: value.Type, Value: value.Value}}.attributes(key, add)
-			return
-		}
-		add(key, value.String())
 	default:
 		add(key, value)
 	}
 }
 
-// inner adds what an interface holds: its parts, or the one value, beside the
+// key is that of what an interface holds: its parts, or the one value, beside the
 // dynamic type. (`type` is no name that a field could have.)
-func (d Dynamic) inner(key string, add func(key string, value any)) {
-	switch held := d.Value; held.Value.(type) {
+func (d Dynamic) key(key string) string {
+	switch d.Value.Value.(type) {
 	case Struct, List, Map:
-		held.attributes(key, add)
-	default:
-		held.attributes(key+".value", add)
+		return key
 	}
+	return key + ".value"
 }
+
+// dynamic is an error as what any interface holds.
+func (e *Error) dynamic() Dynamic { return Dynamic{Type: e.Type, Value: e.Value} }
 
 // String is the address as Go prints a pointer: 0xc000012345.
 func (p Pointer) String() string { return "0x" + strconv.FormatUint(uint64(p), 16) }

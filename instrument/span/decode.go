@@ -67,7 +67,7 @@ func (s *Span) status(p *plan.Part) {
 
 // note lists what is missing of values.
 func (s *Span) note(prefix string, values []Value) {
-	for _, v := range values {
+	for i, v := range values {
 		path := prefix + v.Name
 		switch {
 		case v.Note == "":
@@ -86,14 +86,18 @@ func (s *Span) note(prefix string, values []Value) {
 		case Map:
 			s.note(path, inner)
 		case Dynamic:
-			s.note(path, []Value{inner.Value})
+			s.note(inner.key(path), []Value{inner.Value})
 		case *Error:
-			if inner != nil {
-				for _, cut := range inner.Cut {
-					s.Truncated = append(s.Truncated, path+cut)
+			if inner == nil {
+				if prefix != "ret." || i < len(values)-1 { // of that one the status tells
+					s.Unavailable = append(s.Unavailable, path+": "+isNil)
 				}
-				s.note(path, []Value{inner.Value})
+				continue
 			}
+			for _, cut := range inner.Cut {
+				s.Truncated = append(s.Truncated, path+cut)
+			}
+			s.note(inner.dynamic().key(path), []Value{inner.Value})
 		}
 	}
 }
@@ -338,7 +342,10 @@ func (d *decoder) dynamic(n *plan.Node, memory []byte, from source) (any, string
 		}
 		return none, ""
 	}
-	if from != stream {
+	switch from {
+	case nowhere:
+		return nil, tooDeep
+	case file:
 		return nil, fault
 	}
 	chunk, bytes, ok := d.next()

@@ -202,6 +202,10 @@ func TestValues(t *testing.T) {
 			append(chunk(0, words(typeOf(1), heap)), chunk(bpf.ChunkType, words(typeOf(1)))...),
 			Value{Value: Dynamic{Type: "int", Value: Value{Note: "a value of a type that was not expected"}}},
 		},
+		{
+			"interface too deep", &plan.Node{Kind: plan.Pointer, Size: 8, Elem: &plan.Node{Kind: plan.Interface, Size: 16, Empty: true}},
+			append(chunk(0, words(heap)), chunk(bpf.ChunkDeep, words(typeOf(1), heap))...), Value{Note: "too far behind other pointers"},
+		},
 		{"nil interface", &plan.Node{Kind: plan.Interface, Size: 16, Empty: true}, chunk(0, words(0, 0)), Value{Note: "nil"}},
 		{"channel", number8(plan.Chan, 8), append(chunk(0, words(heap)), chunk(0, words(2, 5))...), Value{Value: Struct{{Name: "len", Value: int64(2)}, {Name: "cap", Value: int64(5)}}}},
 		{

@@ -235,7 +235,7 @@ func unreadable(s string, b []byte, p *point, list []string, m map[string]int, l
 func torn(p *login, after string, n int) { use(after) }
 
 //go:noinline
-func cyclic(u *user, m map[string]interface{}) { use(u, m) }
+func cyclic(u *user, m map[string]interface{}, i interface{}) { use(u, m, i) }
 
 func main() {
 	integers(-8, -16, -32, -64, -1, 8, 16, 32, 1<<63+64, 1, 0xdead, -3, 'é')
@@ -316,7 +316,9 @@ func main() {
 	loop.Extra = loop
 	m := map[string]interface{}{}
 	m["self"] = m
-	cyclic(loop, m)
+	var self interface{}
+	self = &self
+	cyclic(loop, m, self)
 	hidden, err := syscall.Mmap(-1, 0, 4096, syscall.PROT_NONE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		panic(err)
@@ -362,5 +364,6 @@ func errorsOf() []error {
 		textErr("text"), msgErr{"message"}, &codeErr{404, "not found"}, io.EOF, &net.DNSError{Err: "no such host", Name: "x.invalid"},
 		&os.PathError{Op: "open", Path: "/" + strings.Repeat("p", 200), Err: errors.New(strings.Repeat("cause", 40))},
 		&strconv.NumError{Func: "Atoi", Num: strings.Repeat("z", 200), Err: strconv.ErrSyntax},
+		(*codeErr)(nil),
 	}
 }
