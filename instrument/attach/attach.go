@@ -85,6 +85,7 @@ type Session struct {
 	base    []int // of each plan's functions among all of them
 	enter   []probes
 	leave   []probes
+	aside   []probes // in the runtime, and on go statements
 	// watching are the links by which ends and starts of processes are seen, and
 	// signals.
 	watching []link.Link
@@ -196,7 +197,7 @@ func (s *Session) Attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 	return skipped, nil
 }
 
-func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, error) {
+func (s *Session) attach(index int, file *os.File, pids []int) (skipped []plan.Skipped, err error) {
 	p := s.plans[index]
 	if err := s.objects.Binaries.Put(uint32(index), binaryOf(p, len(pids) == 0)); err != nil {
 		return nil, err
@@ -227,6 +228,20 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 		// compared and the file that is probed.
 		path: fmt.Sprintf("/proc/self/fd/%d", file.Fd()),
 	}
+	if len(functions) > 0 && !s.tally {
+		// Panics and go statements before everything else, as exits before entries: what
+		// unwinds a call that is seen to begin, and what it begins, must be seen. While
+		// no call is open they tell of nothing.
+		s.unwatched[index] = a.watchPanics(blocks, pids)
+		s.rootless[index] = a.watchGo(blocks, pids)
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, closeAll(a.aside))
+				return
+			}
+			s.aside = append(s.aside, a.aside...)
+		}()
+	}
 	for len(functions) > 0 {
 		place := a.attach
 		if !s.multi {
@@ -243,13 +258,7 @@ func (s *Session) attach(index int, file *os.File, pids []int) ([]plan.Skipped, 
 			}
 			return no
 		})
-		if len(a.enter)+len(a.leave) > 0 && s.tally {
-			s.enter = append(s.enter, a.enter...)
-			return skipped, nil
-		}
 		if len(a.enter)+len(a.leave) > 0 {
-			s.unwatched[index] = a.watchPanics(blocks, pids)
-			s.rootless[index] = a.watchGo(blocks, pids)
 			s.enter = append(s.enter, a.enter...)
 			s.leave = append(s.leave, a.leave...)
 			return skipped, nil
@@ -271,7 +280,7 @@ var everywhere = []int{0}
 
 // links is how many links there are.
 func (s *Session) links() (n int) {
-	for _, placed := range slices.Concat(s.enter, s.leave) {
+	for _, placed := range slices.Concat(s.enter, s.leave, s.aside) {
 		n += len(placed)
 	}
 	return n
@@ -319,9 +328,10 @@ const ringHeader = 8
 
 // Detach removes every probe. Open calls stay open: see Open.
 func (s *Session) Detach() error {
-	// Entries first: a call that is seen to begin is seen to end.
-	err := errors.Join(closeAll(s.enter), closeAll(s.leave))
-	s.enter, s.leave = nil, nil
+	// Entries first: a call that is seen to begin is seen to end. What sees panics goes
+	// last: an exit would find calls whose panic it has not seen.
+	err := errors.Join(closeAll(s.enter), closeAll(s.leave), closeAll(s.aside))
+	s.enter, s.leave, s.aside = nil, nil, nil
 	return err
 }
 

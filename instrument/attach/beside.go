@@ -41,7 +41,7 @@ func (a *attaching) watchPanics(file *gobin.Blocks, pids []int) (unwatched strin
 		cookies = append(cookies, bpf.Cookie(a.session.base[a.plan], a.plan,
 			role(p.Unwinding[i].Role), condition(site), site.SPOffset))
 	}
-	return a.beside(&a.leave, a.session.objects.Unwound, file, pids, sites, cookies)
+	return a.beside(a.session.objects.Unwound, file, pids, sites, cookies)
 }
 
 // watchGo places the probes on `go` statements. It says why they are not there.
@@ -54,13 +54,13 @@ func (a *attaching) watchGo(file *gobin.Blocks, pids []int) (rootless string) {
 		sites = append(sites, site)
 		cookies = append(cookies, bpf.Cookie(a.session.goBase[a.plan]+i, a.plan, 0, bpf.ConditionAlways, 0))
 	}
-	return a.beside(&a.enter, a.session.objects.Spawned, file, pids, sites, cookies)
+	return a.beside(a.session.objects.Spawned, file, pids, sites, cookies)
 }
 
 // beside places probes that stand beside those of the functions. A kernel that
 // refuses them, or a file with other bytes, is no reason not to trace: it is
 // returned.
-func (a *attaching) beside(links *[]probes, program *ebpf.Program, file *gobin.Blocks, pids []int, sites []*plan.Site, cookies []uint64) string {
+func (a *attaching) beside(program *ebpf.Program, file *gobin.Blocks, pids []int, sites []*plan.Site, cookies []uint64) string {
 	if len(sites) == 0 {
 		return ""
 	}
@@ -83,7 +83,7 @@ func (a *attaching) beside(links *[]probes, program *ebpf.Program, file *gobin.B
 		}
 		placed = append(placed, link)
 	}
-	*links = append(*links, placed...)
+	a.aside = append(a.aside, placed...)
 	return ""
 }
 

@@ -56,6 +56,7 @@ type attaching struct {
 	plan         int
 	path         string // of the executable
 	enter, leave []probes
+	aside        []probes // of no function: see Session
 }
 
 // attach makes the links for functions: two for each process. Functions with a

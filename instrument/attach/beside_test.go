@@ -1,0 +1,116 @@
+package attach
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/uspan/uspan/bpf"
+	"github.com/uspan/uspan/internal/kerneltest"
+	"github.com/uspan/uspan/internal/testprog"
+)
+
+// unwinding has calls that panics and runtime.Goexit unwind all the time, until its
+// standard input is closed.
+const unwinding = `
+-- go.mod --
+module example.com/unwinding
+
+go 1.21
+-- main.go --
+package main
+
+import (
+	"os"
+	"runtime"
+	"sync"
+)
+
+//go:noinline
+func outer(n int) {
+	defer func() {
+		if n%3 == 0 {
+			recover()
+		}
+	}()
+	inner(n)
+}
+
+//go:noinline
+func inner(n int) {
+	switch n % 3 {
+	case 0:
+		panic(n)
+	case 1:
+		runtime.Goexit()
+	}
+}
+
+func main() {
+	for i := 0; i < 4; i++ {
+		go func() {
+			for n := 0; ; n++ {
+				var all sync.WaitGroup
+				all.Add(1)
+				go func() {
+					defer all.Done()
+					outer(n)
+				}()
+				all.Wait()
+			}
+		}()
+	}
+	os.Stdin.Read(make([]byte, 1))
+}
+`
+
+// How calls end that panics unwind is seen of the first ones that are seen to begin,
+// too, while the probes are being placed.
+func TestAttachAmongPanics(t *testing.T) {
+	path := testprog.Copy(t, testprog.Build(t, unwinding, testprog.Options{}))
+	eachWay(t, func(t *testing.T, options Options) {
+		kerneltest.Require(t)
+		file, p := openPlan(t, path, "main.outer", "main.inner")
+		command := exec.Command(path)
+		command.Stderr = os.Stderr
+		in, err := command.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { in.Close(); command.Wait() })
+		reasons := make(map[uint8]int)
+		times := 5
+		if options.NoMulti {
+			times = 2 // seconds each
+		}
+		for range times {
+			s := newSession(t, p, options)
+			if err := s.Watch(0, command.Process.Pid); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Attach(0, file, []int{command.Process.Pid}); err != nil {
+				t.Fatal(err)
+			}
+			for n := 0; n < 3000; {
+				record, err := s.Read()
+				if err != nil && !errors.Is(err, ErrIdle) {
+					t.Fatal(err)
+				}
+				if err == nil && record.Kind == bpf.EventCall {
+					reasons[record.Reason]++
+					n++
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if reasons[bpf.EndUnwound] != 0 || reasons[bpf.EndPanic] == 0 || reasons[bpf.EndGoexit] == 0 {
+			t.Errorf("calls by how they have ended: %v, %d for a reason that was not seen", reasons, reasons[bpf.EndUnwound])
+		}
+	})
+}
