@@ -89,6 +89,8 @@ func TestExpressionErrors(t *testing.T) {
 		"main.checkout: x=c.owner[9223372036854775807]",
 		"main.checkout: x=err.msg",
 		"main.checkout: x=ret1",
+		"main.checkout: x=ret2",
+		"main.login: x=arg7",
 		"main.login: x=password, y=user",
 		"main.login: x=len(password)",
 		"main.tokens: x=apiKey[0]",

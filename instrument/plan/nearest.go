@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 
@@ -47,7 +48,11 @@ func nearestFunctions(want string, functions []gobin.Function) []string {
 	last := lastElement(want)
 	letters := strings.ReplaceAll(last, "*", "")
 	limit := max(2, len(letters)/3)
+	if letters != last { // what stands for any text is near to more
+		limit = max(1, (len(letters)-strings.LastIndexByte(letters, '.')-1)/3)
+	}
 	var found []candidate
+	least := math.MaxInt - 1
 	seen := make(map[string]bool)
 	for i := range functions {
 		fn := &functions[i]
@@ -64,16 +69,17 @@ func nearestFunctions(want string, functions []gobin.Function) []string {
 		case len(letters) > 1 && (glob("*."+last, have) || glob("*/"+last, have) || glob(last, have)):
 			score = 2
 		case len(letters) >= 3:
-			if d := distance(letters, lastElement(have), limit); d <= limit {
+			if d := distance(last, lastElement(have), limit); d <= limit {
 				score = 2 + d
 			}
 		}
 		if score >= 0 {
 			seen[fn.Name] = true
 			found = append(found, candidate{fn.Name, score})
+			least = min(least, score)
 		}
 	}
-	return best(found)
+	return best(slices.DeleteFunc(found, func(c candidate) bool { return c.score > least+1 }))
 }
 
 // nearestPackages finds import paths that end or begin like a path, or whose
@@ -164,11 +170,13 @@ func lastElement(name string) string {
 
 // distance is the edit distance of letters to a name or, where they have no
 // package, to the name without its package, whichever is less; limit+1 where the
-// lengths alone say that it is further away.
+// lengths alone say that it is further away. A `*` is any text.
 func distance(letters, name string, limit int) int {
 	least := limit + 1
 	for {
-		if d := len(letters) - len(name); -limit <= d && d <= limit {
+		if strings.Contains(letters, "*") {
+			least = min(least, globDistance(letters, name))
+		} else if d := len(letters) - len(name); -limit <= d && d <= limit {
 			least = min(least, levenshtein.ComputeDistance(letters, name))
 		}
 		_, rest, ok := strings.Cut(name, ".")
@@ -177,4 +185,33 @@ func distance(letters, name string, limit int) int {
 		}
 		name = rest
 	}
+}
+
+// globDistance is how many bytes of a glob would have to be others, more or fewer
+// for it to match a name.
+func globDistance(glob, name string) int {
+	// row has the distance of the glob so far to each beginning of the name.
+	row, next := make([]int, len(name)+1), make([]int, len(name)+1)
+	for i := range row {
+		row[i] = i
+	}
+	for g := range len(glob) {
+		star := glob[g] == '*'
+		next[0] = row[0] + 1
+		if star {
+			next[0] = row[0]
+		}
+		for i := range len(name) {
+			switch {
+			case star:
+				next[i+1] = min(row[i+1], next[i])
+			case glob[g] == name[i]:
+				next[i+1] = row[i]
+			default:
+				next[i+1] = 1 + min(row[i], row[i+1], next[i])
+			}
+		}
+		row, next = next, row
+	}
+	return row[len(name)]
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -142,28 +143,36 @@ func (l *layouter) explicit(arch *architecture, fn *gobin.Function, sig *gobin.S
 // find finds the parameter or the result that an expression begins with: by its
 // name, or as `arg0` or `ret0`.
 func (x *ruled) find(sig *gobin.Signature) (i int, result bool, err *ExpressionError) {
-	var names []string
-	for n, params := range [][]gobin.Param{sig.Params, sig.Results} {
+	lists := [2][]gobin.Param{sig.Params, sig.Results}
+	var names [2][]string
+	for n, params := range lists {
 		for i := range params {
 			if params[i].Name == x.root && x.root != "" {
 				return i, n == 1, nil
 			}
 			if params[i].Name != "" {
-				names = append(names, params[i].Name)
+				names[n] = append(names[n], params[i].Name)
 			} else {
-				names = append(names, [2]string{"arg", "ret"}[n]+strconv.Itoa(i))
+				names[n] = append(names[n], [2]string{"arg", "ret"}[n]+strconv.Itoa(i))
 			}
 		}
 	}
-	for n, prefix := range []string{"arg", "ret"} {
-		digits, ok := strings.CutPrefix(x.root, prefix)
+	e := &ExpressionError{Expression: x.Expression, Column: x.column}
+	for n, what := range []string{"parameter", "result"} {
+		digits, ok := strings.CutPrefix(x.root, [2]string{"arg", "ret"}[n])
 		i, err := strconv.ParseUint(digits, 10, 16)
-		if ok && err == nil && int(i) < len([2][]gobin.Param{sig.Params, sig.Results}[n]) {
+		if !ok || err != nil {
+			continue
+		}
+		if int(i) < len(lists[n]) {
 			return int(i), n == 1, nil
 		}
+		e.Problem = fmt.Sprintf("there is no %s %s: the function has %s", what, x.root, count(len(lists[n]), what))
+		e.Near = names[n][:min(len(names[n]), maxNear)]
+		return 0, false, e
 	}
-	e := &ExpressionError{Expression: x.Expression, Column: x.column, Problem: fmt.Sprintf("there is no parameter and no result %s", x.root)}
-	e.Near = nearestNames(x.root, names)
+	e.Problem = "there is no parameter and no result " + x.root
+	e.Near = nearestNames(x.root, slices.Concat(names[0], names[1]))
 	return 0, false, e
 }
 
