@@ -23,6 +23,14 @@ static __always_inline __u64 new_id(void)
 	return id ? id : 1;
 }
 
+/* Forgets a goroutine without open frames. */
+static __always_inline void forget_goroutine(struct goroutine *goroutine, struct goroutine_key *key)
+{
+	give_back(goroutine);
+	forget_panics(goroutine, key->g, key->tgid, 0);
+	bpf_map_delete_elem(&goroutines, key);
+}
+
 /* Where the goroutine is once a frame is gone. */
 static __always_inline void step_out(struct goroutine *goroutine, struct frame *frame)
 {
@@ -31,8 +39,10 @@ static __always_inline void step_out(struct goroutine *goroutine, struct frame *
 	if (histograms)
 		return;
 	goroutine->context = frame->outer;
-	if (!frame->event.parent)
+	if (!frame->event.parent && !goes_on(frame)) {
 		goroutine->budget = frame->outer_budget;
+		goroutine->part = frame->outer_part;
+	}
 }
 
 /* What becomes of a call that has ended. */
@@ -135,22 +145,29 @@ static const struct frame no_frame;
 static __always_inline void begin_span(struct hit *hit, struct goroutine *goroutine,
 				       struct frame *frame, struct registers *r)
 {
+	struct context *context = &goroutine->context;
+	__u32 part;
+
 	frame->event.span = new_id();
 	frame->outer_budget = goroutine->budget;
-	frame->outer = goroutine->context;
-	frame->event.parent = goroutine->context.span;
-	if (frame->event.parent &&
-	    (begins_trace(hit, &goroutine->context, r) || !trace_has_room(goroutine))) {
-		frame->event.flags |= EVENT_LINKED;
-		frame->event.parent = 0;
-	}
-	if (frame->event.parent) {
-		frame->event.trace[0] = goroutine->context.trace[0];
-		frame->event.trace[1] = goroutine->context.trace[1];
+	frame->outer_part = goroutine->part;
+	frame->outer = *context;
+	if (context->span && !begins_trace(hit, context, r)) {
+		part = take_room(goroutine);
+		frame->event.trace[0] = context->trace[0];
+		frame->event.trace[1] = context->trace[1] - context->part + part;
+		if (part == context->part)
+			frame->event.parent = context->span;
+		context->part = part;
 	} else {
 		frame->event.trace[0] = new_id();
 		frame->event.trace[1] = new_id();
+		context->part = 0;
+		goroutine->part = 0;
+		goroutine->budget = trace_chunk - 1;
 	}
+	if (context->span && !frame->event.parent)
+		frame->event.flags |= EVENT_LINKED;
 }
 
 /* A call begins. */
@@ -233,8 +250,6 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	goroutine->depth = hit->depth;
 	if (histograms)
 		return;
-	if (!frame->event.parent)
-		goroutine->budget = trace_chunk - 1;
 	adopt(hit, frame, &goroutine->context, REGISTER_PC(r));
 }
 

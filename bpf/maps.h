@@ -16,6 +16,8 @@ struct context {
 	 * which are roots: see root_calls. 0: none is. CALLS_ARE_ROOTS: all are.
 	 */
 	__u32 calls;
+	__u32 part; /* which of a long trace: see take_room */
+	__u32 pad;
 };
 
 #define CALLS_ARE_ROOTS 1
@@ -34,7 +36,9 @@ struct goroutine {
 	__u32 level;   /* number of open frames */
 	__u32 panics;  /* number of panics under way */
 	__u32 budget;  /* spans that it may still put into its trace without asking */
+	__u32 part;    /* into which part of that */
 	__u32 process; /* number of the process */
+	__u32 pad;
 };
 
 /* A target. Its number tells it from another with the same id, before or after. */
@@ -56,8 +60,8 @@ struct frame {
 	__u64 depth;
 	__u64 outer_depth;
 	struct context outer;
-	__u32 outer_budget; /* of a root */
-	__u32 pad;
+	__u32 outer_budget; /* of the first span of a trace */
+	__u32 outer_part;
 };
 
 /* Elements that are being read, and the steps by which. */
@@ -120,19 +124,19 @@ struct {
 	__uint(max_entries, 1);
 } workers SEC(".maps");
 
-/* A trace by its id. */
+/* A trace by its id, or that of its first part. */
 struct trace {
 	__u64 id[2];
 };
 
 /*
- * trace -> spans in it, for those that have more than one goroutine's first
- * chunk. The least recently used go: a trace that is forgotten may become longer.
+ * trace -> spans in it and in all its parts, for those that have more than one
+ * goroutine's first chunk. The least recently used go: a trace that is forgotten may become longer.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__type(key, struct trace);
-	__type(value, __u32);
+	__type(value, __u64);
 	__uint(max_entries, 16384);
 } traces SEC(".maps");
 

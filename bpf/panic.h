@@ -175,10 +175,3 @@ static __always_inline void forget_panics(struct goroutine *goroutine, __u64 g, 
 		goroutine->panics--;
 	}
 }
-
-/* Forgets a goroutine without open frames. */
-static __always_inline void forget_goroutine(struct goroutine *goroutine, struct goroutine_key *key)
-{
-	forget_panics(goroutine, key->g, key->tgid, 0);
-	bpf_map_delete_elem(&goroutines, key);
-}

@@ -62,30 +62,55 @@ static __always_inline void begin_worker(struct hit *hit, struct binary *binary,
 	context->function = worker->function;
 }
 
-/* Whether the trace of a goroutine has room for one more span. */
-static __always_inline bool trace_has_room(struct goroutine *goroutine)
+/*
+ * A trace that is full goes on in another one, its next part, whose id is the next
+ * number: one after the other, whichever goroutines they are of. Takes room for one
+ * more span of a goroutine, and returns in which part that is.
+ */
+static __always_inline __u32 take_room(struct goroutine *goroutine)
 {
-	struct trace trace = {.id = {goroutine->context.trace[0], goroutine->context.trace[1]}};
-	__u32 *used, first = trace_chunk;
+	struct context *context = &goroutine->context;
+	struct trace trace = {.id = {context->trace[0], context->trace[1] - context->part}};
+	__u64 *used, first;
 
 	if (!max_trace_spans)
-		return true;
+		return context->part;
 	if (!goroutine->budget) {
 		used = bpf_map_lookup_elem(&traces, &trace);
 		if (!used) {
-			/* the chunk that the root's goroutine began with */
+			/* the chunk that the first span's goroutine began with */
+			first = (__u64)context->part * max_trace_spans + trace_chunk;
 			bpf_map_update_elem(&traces, &trace, &first, BPF_NOEXIST);
 			used = bpf_map_lookup_elem(&traces, &trace);
 			if (!used)
-				return true;
+				return context->part;
 		}
-		if (*used >= max_trace_spans)
-			return false;
-		__sync_fetch_and_add(used, trace_chunk);
+		goroutine->part = __sync_fetch_and_add(used, trace_chunk) / max_trace_spans;
 		goroutine->budget = trace_chunk;
 	}
 	goroutine->budget--;
-	return true;
+	return goroutine->part;
+}
+
+/* Gives back what a goroutine has taken and not needed of the trace that it was begun
+ * in: most goroutines make few calls. */
+static __always_inline void give_back(struct goroutine *goroutine)
+{
+	struct context *context = &goroutine->context;
+	struct trace trace = {.id = {context->trace[0], context->trace[1] - context->part}};
+	__u64 *used;
+
+	if (!max_trace_spans || !goroutine->budget || !context->span)
+		return;
+	used = bpf_map_lookup_elem(&traces, &trace);
+	if (used && *used > goroutine->budget)
+		__sync_fetch_and_add(used, -(__u64)goroutine->budget);
+}
+
+/* Whether a call that is a root belongs to a further part of the trace of its caller. */
+static __always_inline bool goes_on(struct frame *frame)
+{
+	return frame->event.trace[0] == frame->outer.trace[0];
 }
 
 /* runtime.main's goroutine is the first: what runs there goes on as the process does. */

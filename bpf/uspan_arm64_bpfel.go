@@ -215,9 +215,11 @@ type uspanFrame struct {
 		Origin   uint64
 		Function uint32
 		Calls    uint32
+		Part     uint32
+		Pad      uint32
 	}
 	OuterBudget uint32
-	Pad         uint32
+	OuterPart   uint32
 }
 
 type uspanFrameKey struct {
@@ -257,11 +259,15 @@ type uspanGoroutine struct {
 		Origin   uint64
 		Function uint32
 		Calls    uint32
+		Part     uint32
+		Pad      uint32
 	}
 	Level   uint32
 	Panics  uint32
 	Budget  uint32
+	Part    uint32
 	Process uint32
+	Pad     uint32
 }
 
 type uspanGoroutineKey struct {
@@ -298,6 +304,8 @@ type uspanPair struct {
 			Origin   uint64
 			Function uint32
 			Calls    uint32
+			Part     uint32
+			Pad      uint32
 		}
 		Tgid      uint32
 		Refills   uint16

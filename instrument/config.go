@@ -58,8 +58,8 @@ type Config struct {
 	// EventBytes bounds the captured values of one call in bytes, from MinEventBytes
 	// to MaxEventBytes. 0: MaxEventBytes.
 	EventBytes int
-	// TraceSpans bounds the spans of a trace, about: calls beyond it are roots with
-	// a link. 0: it does not.
+	// TraceSpans bounds the spans of a trace, about: one that is full goes on in
+	// another, whose outermost spans have links. 0: it does not.
 	TraceSpans int
 	ringBytes  int // of tests: see attach.Options
 

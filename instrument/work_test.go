@@ -3,6 +3,7 @@ package instrument_test
 import (
 	"maps"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -483,6 +484,126 @@ func TestRoots(t *testing.T) {
 	}
 	in, out := got["main.step from main.long"], got["main.step from ⇠ main.long"]
 	if in+out != 1000 || in < 80 || in > 110 {
-		t.Errorf("%d steps are in the trace of long, %d have one of their own", in, out)
+		t.Errorf("%d steps are in the trace of long, %d in further ones", in, out)
+	}
+}
+
+// large makes traces larger than they may be, of 1,001 spans each.
+const large = `
+-- go.mod --
+module example.com/large
+
+go 1.18
+-- main.go --
+package main
+
+import (
+	"fmt"
+	"sync"
+)
+
+//go:noinline
+func step(n int) {}
+
+//go:noinline
+func two(n int) { step(n) }
+
+//go:noinline
+func wide(n int) {
+	for i := 0; i < n; i++ {
+		step(i)
+	}
+}
+
+//go:noinline
+func pairs(n int) {
+	for i := 0; i < n; i++ {
+		two(i)
+	}
+}
+
+//go:noinline
+func deep(n int) {
+	if n > 0 {
+		deep(n - 1)
+	}
+}
+
+//go:noinline
+func spread(n int) {
+	var all sync.WaitGroup
+	for i := 0; i < n; i++ {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for j := 0; j < 24; j++ {
+				step(j)
+			}
+		}()
+	}
+	all.Wait()
+}
+
+func main() {
+	wide(1000)
+	pairs(500)
+	deep(1000)
+	spread(41)
+	fmt.Println("done")
+}
+`
+
+// A trace that is full goes on in another, linked one, until that is full, too,
+// however the calls are nested, and on however many goroutines.
+func TestLongTraces(t *testing.T) {
+	exe := testprog.Build(t, large, testprog.Options{})
+	kerneltest.Require(t)
+	rules := plan.Rules{Patterns: []string{`/^main\.(step|two|wide|pairs|deep|spread)$/`}}
+	const most = 100
+	spans, summary, _ := trace(t, instrument.Config{Rules: rules, TraceSpans: most}, target.Command{Path: exe})
+	if summary.LostSpans() != 0 || len(spans) != 3*1001+1+41*24 {
+		t.Errorf("%d spans, lost: %+v", len(spans), summary)
+	}
+	all := newForest(spans)
+	// outermost is the call that a span comes from first, through parents and links.
+	outermost := func(s *span.Span) (top *span.Span) {
+		for top = s; ; {
+			switch {
+			case top.Link != nil:
+				top = all[top.Link.ID]
+			case top.Parent != span.ID{}:
+				top = all[top.Parent]
+			default:
+				return top
+			}
+			if top == nil {
+				t.Fatalf("what %s comes from is not there", s.Function.Name)
+			}
+		}
+	}
+	sizes := make(map[string]map[span.TraceID]int)
+	for _, s := range spans {
+		if all.above(s) == "broken" {
+			t.Fatalf("%s has a parent in another trace, or a link into its own", s.Function.Name)
+		}
+		top := outermost(s).Function.Name
+		if sizes[top] == nil {
+			sizes[top] = make(map[span.TraceID]int)
+		}
+		sizes[top][s.TraceID]++
+	}
+	for _, top := range []string{"main.wide", "main.pairs", "main.deep", "main.spread"} {
+		traces := sizes[top]
+		for id, n := range traces {
+			if n > most+most/10 {
+				t.Errorf("%s: trace %x has %d spans", top, id, n)
+			}
+		}
+		if len(traces) < 10 || len(traces) > 11 {
+			t.Errorf("%s: %d traces: %v", top, len(traces), slices.Collect(maps.Values(traces)))
+		}
+	}
+	if len(sizes) != 4 {
+		t.Errorf("the outermost calls: %v", slices.Collect(maps.Keys(sizes)))
 	}
 }
