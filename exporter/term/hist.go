@@ -209,6 +209,14 @@ type row struct {
 	marks     []string
 }
 
+// noted are the row's marks as they stand behind its bar.
+func (r *row) noted() string {
+	if len(r.marks) == 0 {
+		return ""
+	}
+	return " " + strings.Join(r.marks, " ")
+}
+
 const (
 	rowsMost   = 18
 	barMost    = 60
@@ -218,16 +226,16 @@ const (
 // bars draws the rows of a function.
 func (h *Histograms) bars(f *hist.Histogram) (lines [][]piece) {
 	rows := rowsOf(f)
-	most, low, high, number := uint64(0), 0, 0, 0
+	most, low, high, number, marked := uint64(0), 0, 0, 0, 0
 	for _, r := range rows {
-		most = max(most, r.calls)
+		most, marked = max(most, r.calls), max(marked, len(r.noted()))
 		low, high = max(low, columns.StringWidth(bound(r.low))), max(high, columns.StringWidth(bound(r.high)))
 		number = max(number, len(grouped(r.calls)))
 	}
 	margin := 2 + low + len(" … ") - 2 + high + 2 + number + 2
 	room := barDefault
 	if width := h.width(); width > 0 {
-		room = min(max(width-margin-len(" p50 p90 p99"), 8), barMost)
+		room = min(max(width-margin-marked, 8), barMost)
 	}
 	for n := 0; n < len(rows); n++ {
 		r := rows[n]
@@ -244,7 +252,7 @@ func (h *Histograms) bars(f *hist.Histogram) (lines [][]piece) {
 			line = append(line, piece{"  ", plain}, piece{bar(r.calls, most, room), barStyle})
 		}
 		if len(r.marks) > 0 {
-			line = append(line, piece{" " + strings.Join(r.marks, " "), faint})
+			line = append(line, piece{r.noted(), faint})
 		}
 		lines = append(lines, line)
 	}
@@ -293,25 +301,30 @@ func rowsOf(f *hist.Histogram) (rows []row) {
 		}
 	}
 	for _, m := range marks[:len(marks)-1] {
-		at := f.Quantile(m.q)
+		left := f.Rank(m.q)
 		for i := range rows {
-			if rows[i].calls > 0 && (at < rows[i].high || i == len(rows)-1) {
+			if left <= rows[i].calls {
 				rows[i].marks = append(rows[i].marks, m.name)
 				break
 			}
+			left -= rows[i].calls
 		}
 	}
 	return rows
 }
 
 // scaled are the rows of a scale, from the first with calls to the last. A bucket
-// goes to the row that has its middle.
+// goes to the row that has its middle, the last one to that which has the longest
+// call.
 func scaled(f *hist.Histogram, scale []float64) (rows []row) {
 	low := time.Duration(0)
 	next := edges(scale)
 	high := next()
-	for _, b := range f.Buckets {
+	for i, b := range f.Buckets {
 		middle := b.Low + (b.High-1-b.Low)/2
+		if i == len(f.Buckets)-1 {
+			middle = min(max(f.Max, b.Low), b.High-1)
+		}
 		for middle >= high {
 			if len(rows) > 0 {
 				rows = append(rows, row{low: high})

@@ -166,5 +166,60 @@ func TestRows(t *testing.T) {
 		if calls != h.Calls || rows[0].calls == 0 || rows[len(rows)-1].calls == 0 {
 			t.Fatalf("%d of %d calls in %+v", calls, h.Calls, rows)
 		}
+		if last := rows[len(rows)-1]; h.Max < last.low || h.Max >= last.high {
+			t.Fatalf("the longest takes %v, the last row is %v to %v", h.Max, last.low, last.high)
+		}
+		checkMarks(t, &h, rows)
+	}
+}
+
+// checkMarks looks for each mark in the row that has the call of that rank.
+func checkMarks(t *testing.T, h *hist.Histogram, rows []row) {
+	t.Helper()
+	before := uint64(0)
+	var marked []string
+	for _, r := range rows {
+		for _, m := range r.marks {
+			marked = append(marked, m)
+			n := slices.Index([]string{"p50", "p90", "p99", "p99.9"}, m)
+			if rank := h.Rank(marks[n].q); rank <= before || rank > before+r.calls {
+				t.Fatalf("%s of %d is call %d, marked in a row of %d to %d: %+v", m, h.Calls, rank, before+1, before+r.calls, rows)
+			}
+		}
+		before += r.calls
+	}
+	if len(marked) != len(marks)-1 {
+		t.Fatalf("marks %v", marked)
+	}
+}
+
+// A call of 4.99ms is in no row from 5ms on, although its bucket reaches there, and
+// so are the marks of what is as long.
+func TestLastRow(t *testing.T) {
+	durations := []time.Duration{4990 * time.Microsecond, 4980 * time.Microsecond}
+	for range 20 {
+		durations = append(durations, 50*time.Microsecond)
+	}
+	h := taking("main.f", durations...)
+	rows := rowsOf(&h)
+	last := rows[len(rows)-1]
+	if last.high != 5*time.Millisecond || last.calls != 2 || !slices.Equal(last.marks, []string{"p99", "p99.9"}) {
+		t.Errorf("%+v", last)
+	}
+}
+
+// All marks have room, wherever they are together.
+func TestRoomForMarks(t *testing.T) {
+	h := taking("main.f", around(400, time.Millisecond, 1.0001)...)
+	for _, width := range []int{60, 72, 80, 100, 200} {
+		var b strings.Builder
+		if err := NewHistograms(&b, Config{Width: func() int { return width }}).Draw([]hist.Histogram{h}); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(b.String()) {
+			if strings.Contains(line, "█") && (strings.Contains(line, "p50") && !strings.HasSuffix(line, " p50 p90 p99 p99.9\n") || strings.HasSuffix(line, "…\n")) {
+				t.Errorf("%d columns: %s", width, line)
+			}
+		}
 	}
 }

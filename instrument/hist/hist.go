@@ -67,9 +67,8 @@ func bounds(n uint32) (low, high time.Duration) {
 // within 1.6 % of it, which is half of a bucket, and exact for q = 1. Without calls
 // it is 0.
 func (h *Histogram) Quantile(q float64) time.Duration {
-	bucketed := h.Calls - h.Unbucketed
-	rank := max(uint64(math.Ceil(q*float64(bucketed))), 1)
-	if rank >= bucketed {
+	rank := h.Rank(q)
+	if rank >= h.Calls-h.Unbucketed {
 		return h.Max
 	}
 	for _, b := range h.Buckets {
@@ -79,6 +78,12 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 		rank -= b.Calls
 	}
 	return h.Max
+}
+
+// Rank is which of the calls in buckets, by their durations from 1 on, the part q of
+// them ends with.
+func (h *Histogram) Rank(q float64) uint64 {
+	return max(uint64(math.Ceil(q*float64(h.Calls-h.Unbucketed))), 1)
 }
 
 // Mean is the average duration, 0 without calls.

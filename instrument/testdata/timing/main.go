@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -46,6 +47,13 @@ func note(function string, began time.Time, failed, panicked bool) {
 }
 
 func main() {
+	blocks := 10 // of each goroutine
+	if len(os.Args) > 1 {
+		var err error
+		if blocks, err = strconv.Atoi(os.Args[1]); err != nil {
+			panic(err)
+		}
+	}
 	for range 300 {
 		began := time.Now()
 		nothing()
@@ -59,7 +67,7 @@ func main() {
 	var goroutines sync.WaitGroup
 	for n := range 200 {
 		goroutines.Go(func() {
-			for i := range 10 {
+			for i := range blocks {
 				block(time.Duration(1+(n+i)%30) * time.Millisecond)
 			}
 		})
