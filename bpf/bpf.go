@@ -5,7 +5,7 @@ package bpf
 
 import "github.com/cilium/ebpf"
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type panic_value -type chunk -type root -type secret_state -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type class -type condition -type event_flags -type cookie_flags -type values_layout -type cookie_role -type panic_layout -type stack_word -type turn_kind -type turn -type bucket_layout -type root_place uspan uspan.bpf.c
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type origin -type panic_value -type chunk -type root -type secret_state -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type class -type condition -type event_flags -type cookie_flags -type values_layout -type cookie_role -type panic_layout -type stack_word -type turn_kind -type turn -type bucket_layout -type root_place uspan uspan.bpf.c
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" self self.bpf.c
 
 // The structs of event.h, which the kernel programs send, and of maps.h, which
@@ -21,6 +21,8 @@ type (
 	Root = uspanRoot
 	// Function is what is the same for all calls of one function.
 	Function = uspanFunction
+	// Origin is what is told of a process with its first event.
+	Origin = uspanOrigin
 	// PanicValue is the value of a panic, which its bytes follow.
 	PanicValue = uspanPanicValue
 	// GoSite is a `go` statement.

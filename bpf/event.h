@@ -12,7 +12,7 @@
 enum event_kind {
 	EVENT_CALL = 1,	   /* a call has ended: the only event of most runs */
 	EVENT_BEGIN = 2,   /* a call has begun: only with `live` */
-	EVENT_PROCESS = 3, /* the first hit in a process */
+	EVENT_PROCESS = 3, /* the first hit in a process: a struct origin follows */
 	EVENT_PANIC = 4,   /* a panic that has unwound the calls that follow */
 	EVENT_LINK = 5,	   /* `trace` and `parent` of the call that a root, `span`, comes from */
 	EVENT_EXEC = 6,	   /* a process executes something: its calls have ended */
@@ -53,6 +53,26 @@ struct event {
 	__u8 reason;
 	__u8 flags;
 	__u8 panic; /* which panic of the goroutine has unwound it, from 1; 0: not known */
+};
+
+/* What EVENT_PROCESS says of the process, behind the event. */
+#define ENVIRONMENT_BYTES 8192
+#define HOST_BYTES 72
+
+struct origin {
+	__u64 started;	       /* ns since the boot */
+	__u64 bias;	       /* what its addresses are above those of its executable */
+	__u32 pid;	       /* in the PID namespace that it is in itself; 0: not known */
+	__u32 pid_namespace;   /* the inode of that */
+	__u32 size;	       /* of its environment, in bytes */
+	__u32 good;	       /* of them are told */
+	__u8 host[HOST_BYTES]; /* the name in its UTS namespace */
+	__u8 environment[ENVIRONMENT_BYTES];
+};
+
+struct introduction {
+	struct event event;
+	struct origin origin;
 };
 
 enum event_flags {
@@ -389,18 +409,19 @@ enum bucket_layout {
 
 /* What was lost, and why; each counted where it happens. */
 struct counters {
-	__u64 unpaired;	       /* returns of calls that began before uspan */
-	__u64 ring_full;       /* calls whose event had no room in the ring */
-	__u64 begins_lost;     /* begins of calls that had none; their ends are told */
-	__u64 frames_full;     /* calls for which there was no frame */
-	__u64 goroutines_full; /* calls of goroutines beyond the table */
-	__u64 values_full;     /* calls without memory for their values */
-	__u64 unreadable;      /* reads of values that would have had to sleep */
-	__u64 no_goroutine;    /* calls whose g could not be read when they began */
-	__u64 left_open;       /* frames left for the next event to end */
-	__u64 processes_full;  /* hits in processes beyond the table */
-	__u64 links_lost;      /* links of roots that could not be told */
-	__u64 children_lost;   /* `go` statements whose goroutine could not be told or kept */
-	__u64 panics_full;     /* panics whose value could not be kept or told */
-	__u64 stacks_full;     /* calls for whose stack there was no memory */
+	__u64 unpaired;		/* returns of calls that began before uspan */
+	__u64 ring_full;	/* calls whose event had no room in the ring */
+	__u64 begins_lost;	/* begins of calls that had none; their ends are told */
+	__u64 frames_full;	/* calls for which there was no frame */
+	__u64 goroutines_full;	/* calls of goroutines beyond the table */
+	__u64 values_full;	/* calls without memory for their values */
+	__u64 unreadable;	/* reads of values that would have had to sleep */
+	__u64 no_goroutine;	/* calls whose g could not be read when they began */
+	__u64 left_open;	/* frames left for the next event to end */
+	__u64 processes_full;	/* hits in processes beyond the table */
+	__u64 processes_untold; /* first hits and executions of targets that could not be told */
+	__u64 links_lost;	/* links of roots that could not be told */
+	__u64 children_lost;	/* `go` statements whose goroutine could not be told or kept */
+	__u64 panics_full;	/* panics whose value could not be kept or told */
+	__u64 stacks_full;	/* calls for whose stack there was no memory */
 };

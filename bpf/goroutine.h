@@ -68,24 +68,6 @@ static __always_inline bool identify(struct hit *hit)
 	return hit->tgid && hit->tid;
 }
 
-/* Tells uspan of a process: that it may not know it, or that it executes something. */
-static __always_inline void tell_process(struct hit *hit, __u8 kind)
-{
-	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-
-	if (!event) {
-		count(&counted.processes_full);
-		return;
-	}
-	*event = (struct event){
-		.kind = kind,
-		.tgid = hit->tgid,
-		.function = COOKIE_FUNCTION(hit->cookie),
-		.start = bpf_ktime_get_ns(),
-	};
-	bpf_ringbuf_submit(event, BPF_RB_FORCE_WAKEUP);
-}
-
 /*
  * Whether the process is a target: one that uspan has named, any of an executable
  * that is traced in every process, or a relative of a target.
@@ -102,7 +84,7 @@ static __always_inline bool is_target(struct hit *hit, __u32 index, struct binar
 		switch (bpf_map_update_elem(&processes, &hit->tgid, &fresh, BPF_NOEXIST)) {
 		case 0:
 			hit->process = fresh.number;
-			tell_process(hit, EVENT_PROCESS);
+			tell_origin(hit->tgid, COOKIE_FUNCTION(hit->cookie), binary);
 			return true;
 		case -17: /* EEXIST: another thread was faster */
 			known = bpf_map_lookup_elem(&processes, &hit->tgid);

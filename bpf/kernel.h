@@ -16,6 +16,7 @@
 
 struct mm_struct {
 	unsigned long start_code;
+	unsigned long env_start, env_end;
 } CORE;
 
 #define COPY_REGISTER(to, set, n, reg)   \
@@ -189,6 +190,9 @@ struct task_struct {
 	int pid, tgid; /* in the initial PID namespace */
 	struct pid *thread_pid;
 	struct signal_struct *signal;
+	struct task_struct *group_leader;
+	struct nsproxy *nsproxy;
+	__u64 start_boottime;
 } CORE;
 
 /* enum pid_type of include/linux/pid_types.h */

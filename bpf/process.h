@@ -69,6 +69,19 @@ static long drop_one(struct bpf_map *map, struct key_of_process *key, void *valu
 	return 0;
 }
 
+/* Tells uspan that a process executes something. */
+static __always_inline void tell_exec(__u32 tgid)
+{
+	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+
+	if (!event) {
+		count(&counted.processes_untold);
+		return;
+	}
+	*event = (struct event){.kind = EVENT_EXEC, .tgid = tgid, .start = bpf_ktime_get_ns()};
+	bpf_ringbuf_submit(event, BPF_RB_FORCE_WAKEUP);
+}
+
 /*
  * A target executes something, be it the same executable. No other thread of it is
  * left, and the one that is has not begun with the new program.
@@ -95,7 +108,7 @@ int see_exec(void *ctx)
 	bpf_map_delete_elem(&processes, &hit.tgid);
 	if (follow && bpf_map_update_elem(&relatives, &hit.tgid, &one, BPF_ANY))
 		count(&counted.processes_full);
-	tell_process(&hit, EVENT_EXEC);
+	tell_exec(hit.tgid);
 	return 0;
 }
 

@@ -43,6 +43,15 @@ func NextChunk(values []byte) (chunk Chunk, bytes, rest []byte, ok bool) {
 	return chunk, values[:chunk.Size], values[min((int(chunk.Size)+7)&^7, len(values)):], true
 }
 
+// ParseOrigin is what a record of EventProcess says of the process.
+func ParseOrigin(record *Record) (origin *Origin, ok bool) {
+	if len(record.Values) < int(unsafe.Sizeof(Origin{})) {
+		return nil, false
+	}
+	loaded := load[Origin](record.Values)
+	return &loaded, int(loaded.Good) <= len(loaded.Environment)
+}
+
 // ParsePanic is the value of the panic that a record tells of, and the bytes
 // behind it. ok is false where they are not all there.
 func ParsePanic(record *Record) (value PanicValue, bytes []byte, ok bool) {

@@ -11,6 +11,7 @@
 #include "maps.h"
 #include "config.h"
 #include "stack.h"
+#include "origin.h"
 #include "goroutine.h"
 #include "ring.h"
 #include "secret.h"
@@ -30,6 +31,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Types that only the Go side names: what nothing refers to is not in the BTF. */
 const struct event *type_event __attribute__((unused));
+const struct origin *type_origin __attribute__((unused));
 const struct chunk *type_chunk __attribute__((unused));
 const struct root *type_root __attribute__((unused));
 const struct secret_state *type_secret_state __attribute__((unused));

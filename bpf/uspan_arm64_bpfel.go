@@ -110,21 +110,22 @@ const (
 )
 
 type uspanCounters struct {
-	_              structs.HostLayout
-	Unpaired       uint64
-	RingFull       uint64
-	BeginsLost     uint64
-	FramesFull     uint64
-	GoroutinesFull uint64
-	ValuesFull     uint64
-	Unreadable     uint64
-	NoGoroutine    uint64
-	LeftOpen       uint64
-	ProcessesFull  uint64
-	LinksLost      uint64
-	ChildrenLost   uint64
-	PanicsFull     uint64
-	StacksFull     uint64
+	_               structs.HostLayout
+	Unpaired        uint64
+	RingFull        uint64
+	BeginsLost      uint64
+	FramesFull      uint64
+	GoroutinesFull  uint64
+	ValuesFull      uint64
+	Unreadable      uint64
+	NoGoroutine     uint64
+	LeftOpen        uint64
+	ProcessesFull   uint64
+	ProcessesUntold uint64
+	LinksLost       uint64
+	ChildrenLost    uint64
+	PanicsFull      uint64
+	StacksFull      uint64
 }
 
 type uspanDurations struct {
@@ -283,6 +284,18 @@ type uspanLosses struct {
 	FramesFull     uint64
 	GoroutinesFull uint64
 	NoGoroutine    uint64
+}
+
+type uspanOrigin struct {
+	_            structs.HostLayout
+	Started      uint64
+	Bias         uint64
+	Pid          uint32
+	PidNamespace uint32
+	Size         uint32
+	Good         uint32
+	Host         [72]uint8
+	Environment  [8192]uint8
 }
 
 type uspanPair struct {
@@ -564,6 +577,7 @@ const (
 	uspanVarTypeEvent        = "type_event"
 	uspanVarTypeEventFlags   = "type_event_flags"
 	uspanVarTypeEventKind    = "type_event_kind"
+	uspanVarTypeOrigin       = "type_origin"
 	uspanVarTypePanicLayout  = "type_panic_layout"
 	uspanVarTypePanicValue   = "type_panic_value"
 	uspanVarTypeRoot         = "type_root"
@@ -698,6 +712,7 @@ type uspanVariableSpecs struct {
 	TypeEvent        *ebpf.VariableSpec `ebpf:"type_event"`
 	TypeEventFlags   *ebpf.VariableSpec `ebpf:"type_event_flags"`
 	TypeEventKind    *ebpf.VariableSpec `ebpf:"type_event_kind"`
+	TypeOrigin       *ebpf.VariableSpec `ebpf:"type_origin"`
 	TypePanicLayout  *ebpf.VariableSpec `ebpf:"type_panic_layout"`
 	TypePanicValue   *ebpf.VariableSpec `ebpf:"type_panic_value"`
 	TypeRoot         *ebpf.VariableSpec `ebpf:"type_root"`
@@ -827,6 +842,7 @@ type uspanVariables struct {
 	TypeEvent        *ebpf.Variable `ebpf:"type_event"`
 	TypeEventFlags   *ebpf.Variable `ebpf:"type_event_flags"`
 	TypeEventKind    *ebpf.Variable `ebpf:"type_event_kind"`
+	TypeOrigin       *ebpf.Variable `ebpf:"type_origin"`
 	TypePanicLayout  *ebpf.Variable `ebpf:"type_panic_layout"`
 	TypePanicValue   *ebpf.Variable `ebpf:"type_panic_value"`
 	TypeRoot         *ebpf.Variable `ebpf:"type_root"`

@@ -106,6 +106,15 @@ func checkPatterns(images []*image) error {
 	return nil
 }
 
+// exePath is the file's own path, as its processes have it.
+func (i *image) exePath() string {
+	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", i.file.Fd()))
+	if err != nil {
+		return i.path
+	}
+	return strings.TrimSuffix(path, " (deleted)")
+}
+
 // size is that of the file in bytes.
 func (i *image) size() int64 {
 	info, err := i.file.Stat()

@@ -1,6 +1,7 @@
 package instrument
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -85,6 +86,11 @@ func (t *Trace) meet(record *bpf.Record) {
 		}
 		t.leave(known)
 	}
+	var told *target.Told
+	var bias uint64
+	if origin, ok := bpf.ParseOrigin(record); ok && record.Kind == bpf.EventProcess {
+		told, bias = toldOf(origin), origin.Bias
+	}
 	p, err := target.Open(pid)
 	if err != nil {
 		if !errors.Is(err, target.ErrNoProcess) {
@@ -92,12 +98,28 @@ func (t *Trace) meet(record *bpf.Record) {
 		}
 		// It has ended already: what is known of it has to do.
 		delete(t.processes, pid)
-		gone := target.Ended{PID: pid, ExePath: image.path}
-		t.assembler.SetProcess(pid, &span.Process{Resource: gone.Resource(t.describe(image)), Since: record.Start})
+		resource, err := target.Ended{PID: pid, ExePath: image.exePath(), Told: told}.Resource(t.describe(image))
+		t.config.Log(fmt.Sprintf("process %d: %v", pid, err))
+		t.assembler.SetProcess(pid, &span.Process{Resource: resource, Bias: bias, Since: record.Start})
 		return
+	}
+	if told != nil {
+		p.Complete(told)
 	}
 	if err := t.adopt(p, image, record.Start); err != nil {
 		t.config.Say(err.Error())
+	}
+}
+
+func toldOf(o *bpf.Origin) *target.Told {
+	host, _, _ := bytes.Cut(o.Host[:], []byte{0})
+	return &target.Told{
+		InnerPID:    int(o.Pid),
+		Namespace:   o.PidNamespace,
+		Started:     o.Started,
+		Host:        string(host),
+		Environment: o.Environment[:o.Good],
+		Size:        int(o.Size),
 	}
 }
 

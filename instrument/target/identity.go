@@ -36,7 +36,9 @@ func (p *Process) identify() identity {
 	who.variables, errs[1] = readVariables(procPath(p.pid, "environ"))
 	who.host, errs[2] = p.hostname()
 	who.container = ContainerOf(p.pid)
-	who.instance = p.instanceID(who.pid)
+	if namespace, err := os.Readlink(procPath(p.pid, "ns/pid")); err == nil {
+		who.instance = instanceID(namespace, who.pid, p.started)
+	}
 	who.unread = errors.Join(errs[:]...)
 	return who
 }
@@ -120,15 +122,15 @@ const instanceSpace = "\x4d\x63\x00\x9a\x8d\x0f\x11\xee\xaa\xd7\x4c\x79\x6e\xd8\
 
 // instanceID is a UUID of version 5 that two runs of uspan, in whatever PID
 // namespaces, find alike for the same process, and that no other process of any
-// boot has. Inner is the process id in the process's own namespace. Empty where
-// that is not known.
-func (p *Process) instanceID(inner int) string {
-	boot, bootErr := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	namespace, nsErr := os.Readlink(procPath(p.pid, "ns/pid"))
-	if bootErr != nil || nsErr != nil || inner == 0 {
+// boot has. Inner is the process id in the process's own namespace, which is called
+// as in /proc/PID/ns, and started its start in clock ticks. Empty where it is not
+// known.
+func instanceID(namespace string, inner int, started uint64) string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil || inner == 0 {
 		return ""
 	}
-	return uuid5(fmt.Sprintf("%s/%s/%d/%d", strings.TrimSpace(string(boot)), namespace, inner, p.started))
+	return uuid5(fmt.Sprintf("%s/%s/%d/%d", strings.TrimSpace(string(boot)), namespace, inner, started))
 }
 
 // uuid5 is the name-based UUID of RFC 9562, section 5.5.

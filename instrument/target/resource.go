@@ -41,13 +41,21 @@ type Ended struct {
 	PID int
 	// ExePath is the name of the executable.
 	ExePath string
+	// Told is what the kernel side has told of it, or nil.
+	Told *Told
 }
 
-// Resource is like Process's, without what only the living process could tell:
-// its environment, host name, container and id in its own namespace.
-func (e Ended) Resource(d Description) *span.Resource {
-	r, _ := describe(e.PID, e.ExePath, identity{}, d)
-	return r
+// Resource is like Process's, without what only the living process could tell: its
+// container; and without what Told has not got. The error says what is missing.
+func (e Ended) Resource(d Description) (*span.Resource, error) {
+	var who identity
+	if e.Told == nil {
+		who.unread = errors.New("it had ended before it was looked at: its environment, its container and its host are not known")
+	} else {
+		who = e.Told.identity()
+		who.unread = errors.Join(errors.New("it had ended before it was looked at: its container is not known"), e.Told.unread())
+	}
+	return describe(e.PID, e.ExePath, who, d)
 }
 
 func describe(pid int, path string, who identity, d Description) (*span.Resource, error) {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/uspan/uspan/internal/kerneltest"
@@ -250,6 +251,59 @@ func TestReusedProcessID(t *testing.T) {
 		if s.Parent != "" {
 			t.Errorf("call %v of %v has a parent", s.Tags["uspan.arg.n"], s.Tags["uspan.arg.worker"])
 		}
+	}
+}
+
+// A process that has ended before uspan looks at it is told of like one that lives,
+// by what the kernel side has kept: a uspan that is stopped meanwhile looks too late.
+func TestEndedBeforeLookedAt(t *testing.T) {
+	requireNamespaces(t)
+	uspan := filepath.Join(build(t, "./cmd/uspan"), "uspan")
+	exe := buildWorker(t)
+	for _, test := range []struct {
+		name    string
+		cmd     *exec.Cmd
+		padding int // of the environment, in bytes
+	}{
+		{"plain", exec.Command(exe), 0},
+		{"inner", unshare("hostname uspan-inner", exe), 0},
+		{"much", exec.Command(exe), 20000},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			trace := func() *tracer {
+				file := filepath.Join(t.TempDir(), "spans.json")
+				cmd := exec.Command(uspan, "attach", "-v", "-f", "main.work", "-o", "json="+file, "./"+filepath.Base(exe))
+				cmd.Dir = filepath.Dir(exe)
+				return start(t, file, cmd)
+			}
+			early, late := trace(), trace()
+			t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+			if test.padding > 0 {
+				t.Setenv("AAA", strings.Repeat("a", test.padding))
+			}
+			if err := late.Process.Signal(syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			w := startWorker(t, test.name, test.cmd)
+			w.work(t, 10)
+			early.tellsOf(t, test.name)
+			w.end()
+			w.Wait()
+			if err := late.Process.Signal(syscall.SIGCONT); err != nil {
+				t.Fatal(err)
+			}
+			want := checkCalls(t, early.finish(t), map[string]int{test.name: 10})[test.name]
+			late.awaits(t, `it had ended before it was looked at`)
+			got := late.finish(t)[0].Process
+			delete(want, "container.id")
+			if test.padding > 0 {
+				want["service.name"] = filepath.Base(exe)
+				late.says(t, `OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES are known only where they are in the first 8192 of 2\d{4} bytes of its environment`)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("the resource of one that lives, and of one that has ended:\n%s", diff)
+			}
+		})
 	}
 }
 

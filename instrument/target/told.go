@@ -1,0 +1,55 @@
+package target
+
+import "fmt"
+
+// A Told is what the kernel side tells of a process with its first call: it may
+// have ended before it can be opened.
+type Told struct {
+	// InnerPID is the process id in the process's own PID namespace, which has the
+	// inode Namespace. 0: it is not known.
+	InnerPID  int
+	Namespace uint32
+	// Started is when it started, in nanoseconds since the boot.
+	Started uint64
+	// Host is the host name in its own UTS namespace.
+	Host string
+	// Environment is what it was started with: the first of Size bytes.
+	Environment []byte
+	Size        int
+}
+
+// tick is a clock tick as /proc has it, in nanoseconds (USER_HZ).
+const tick = 1e9 / 100
+
+func (t *Told) identity() identity {
+	return identity{
+		pid:       t.InnerPID,
+		instance:  instanceID(fmt.Sprintf("pid:[%d]", t.Namespace), t.InnerPID, t.Started/tick),
+		host:      t.Host,
+		variables: parseVariables(t.Environment),
+	}
+}
+
+// unread says what of the environment is not there.
+func (t *Told) unread() error {
+	if len(t.Environment) == t.Size {
+		return nil
+	}
+	return fmt.Errorf("OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES are known only where they are in the first %d of %d bytes of its environment",
+		len(t.Environment), t.Size)
+}
+
+// Complete adds what the kernel side told to what /proc did not: it has less and
+// less of a process that ends.
+func (p *Process) Complete(t *Told) {
+	told := t.identity()
+	if p.who.pid == 0 {
+		p.who.pid, p.who.instance = told.pid, told.instance
+	}
+	if p.who.host == "" {
+		p.who.host = told.host
+	}
+	if p.who.variables == (variables{}) {
+		p.who.variables = told.variables
+	}
+}
