@@ -107,7 +107,7 @@ func (f *flags) addReading(set *pflag.FlagSet) {
 func (f *flags) addFiles(set *pflag.FlagSet) {
 	set.StringVar(&f.debugFile, "debug-file", "", "read types from this `FILE`, which the executable was stripped into "+
 		"(default: found by build ID or .gnu_debuglink)")
-	set.StringVar(&f.configFile, "config", "", "read settings from this YAML `FILE`, whose keys are the names of these flags; flags win")
+	set.StringVar(&f.configFile, "config", "", "read settings from this YAML `FILE`, whose keys are the long names of the flags of 'uspan run' but this one and --dry-run; flags win")
 }
 
 // addUser adds the flag of run alone.

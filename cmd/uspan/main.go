@@ -75,13 +75,15 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "uspan",
 		Short: "Turn functions of running Go programs into OpenTelemetry spans",
-		Example: `  sudo uspan run -- ./app                        # its own packages, a live call tree
+		Example: `  sudo uspan run -- ./app                          # its own packages, a live call tree
   sudo uspan run -o otlp=http://localhost:4317 -f 'main.*' -- ./app -port 8080
   sudo uspan attach -f 'shop/cart.(*Cart).*' 4242  # a running process
-  uspan list ./app 'main.*'                      # signatures, and what cannot be captured
-  sudo uspan hist -f 'main.*' -- ./app           # how long calls take: histograms, kept in the kernel
-  uspan run --dry-run -f 'main.*' -- ./app       # what would be traced, and why not
-  sudo uspan doctor                              # whether tracing works here, and what a probe costs`,
+  uspan list ./app 'main.*'                        # signatures, and what cannot be captured
+  sudo uspan hist -f 'main.*' -- ./app             # how long calls take: histograms, kept in the kernel
+  sudo uspan stacks -f 'main.load' -- ./app        # who calls, and how often: folded stacks
+  uspan run --dry-run -f 'main.*' -- ./app         # what would be traced, and why not
+  sudo uspan status                                # how each uspan is that traces here
+  sudo uspan doctor                                # whether tracing works here, and what a probe costs`,
 		Long: `uspan turns any function of any running Go program into an OpenTelemetry span:
 no code change, no rebuild, no restart.`,
 		Version:       version(),
@@ -99,13 +101,25 @@ no code change, no rebuild, no restart.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetHelpTemplate(helpTemplate)
+	root.SetUsageTemplate(usageTemplate)
 	root.AddCommand(newRun(), newAttach(), newStacks(), newList(), newHist(), newStatus(), newDoctor())
 	return root
 }
 
-// helpTemplate puts the examples first.
+// helpTemplate puts the examples first, and only there.
 const helpTemplate = `{{with .Example}}{{.}}
 
 {{end}}{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
 
-{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}`
+{{end}}{{.UsageString}}`
+
+const usageTemplate = `Usage:
+  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
+{{if .HasAvailableSubCommands}}
+Commands:
+{{range .Commands}}{{if .IsAvailableCommand}}  {{rpad .Name .NamePadding}}{{.Short}}
+{{end}}{{end}}{{end}}
+Flags:
+{{.LocalFlags.FlagUsages}}{{if .HasAvailableSubCommands}}
+'{{.CommandPath}} COMMAND --help' tells more of a command.
+{{end}}`

@@ -38,7 +38,8 @@ func TestProgress(t *testing.T) {
 	none.Clear()
 }
 
-// Every command's help begins with examples.
+// Every command's help begins with examples, and has them once; that of uspan has one
+// for each command.
 func TestExamples(t *testing.T) {
 	for _, command := range append([]*cobra.Command{newRoot()}, newRoot().Commands()...) {
 		if command.Name() == "help" || command.Name() == "completion" {
@@ -53,6 +54,14 @@ func TestExamples(t *testing.T) {
 		}
 		if !regexp.MustCompile(`^  (sudo )?uspan `).MatchString(help.String()) {
 			t.Errorf("the help of %s begins otherwise:\n%s", command.CommandPath(), help.String())
+		}
+		for example := range strings.Lines(command.Example) {
+			if n := strings.Count(help.String(), strings.TrimSpace(example)); n != 1 {
+				t.Errorf("the help of %s has %d times: %s", command.CommandPath(), n, example)
+			}
+		}
+		if command.HasParent() && !strings.Contains(root.Example, "uspan "+command.Name()) {
+			t.Errorf("the help of uspan has no example of %s", command.Name())
 		}
 	}
 }
