@@ -4,8 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"sort"
 	"strings"
@@ -40,27 +38,21 @@ func valuesSource(t *testing.T) string {
 // function for each shape, in releases of Go and in ways to build that change
 // where values lie. The golden file is the same for all.
 func TestValues(t *testing.T) {
-	kerneltest.Require(t)
 	const golden = "testdata/values.golden"
 	want, err := os.ReadFile(golden)
 	if err != nil && !*update {
 		t.Fatal(err)
 	}
 	for _, version := range append(testprog.Versions(), "go1.24.9") {
-		for _, mode := range []struct {
-			flags    []string
-			separate bool
-		}{{flags: nil}, {flags: []string{"-buildmode=pie"}}, {flags: []string{"-gcflags=all=-N -l"}}, {separate: true}} {
-			options := testprog.Options{GoVersion: version, Flags: mode.flags}
-			name := options.String()
-			if mode.separate {
-				name += " stripped with a debug file"
-			}
-			t.Run(name, func(t *testing.T) {
+		for _, options := range []testprog.Options{
+			{GoVersion: version},
+			{GoVersion: version, Flags: []string{"-buildmode=pie"}},
+			{GoVersion: version, Flags: []string{"-gcflags=all=-N -l"}},
+			{GoVersion: version, DebugFile: true},
+		} {
+			t.Run(options.String(), func(t *testing.T) {
 				exe := testprog.Build(t, valuesProgram, options)
-				if mode.separate {
-					exe = stripInto(t, exe)
-				}
+				kerneltest.Require(t)
 				spans, summary, _ := trace(t,
 					instrument.Config{Rules: plan.Rules{Patterns: []string{"main.*", "!main.use", "!main.main*"}, Values: true}},
 					target.Command{Path: exe})
@@ -157,24 +149,3 @@ func withoutUnnamed(golden string) string {
 
 // beforeJoined are the functions that are called from Go 1.20 on.
 var beforeJoined = []string{"joins"}
-
-// stripInto makes a copy of an executable without DWARF and symbols, which says
-// that they are in a debug file beside it.
-func stripInto(t *testing.T, exe string) string {
-	t.Helper()
-	dir := t.TempDir()
-	path := filepath.Join(dir, "program")
-	for _, args := range [][]string{
-		{"objcopy", "--only-keep-debug", exe, path + ".debug"},
-		{"strip", "-o", path, exe},
-		{"objcopy", "--add-gnu-debuglink=" + path + ".debug", path},
-	} {
-		if _, err := exec.LookPath(args[0]); err != nil {
-			kerneltest.Missing(t, "needs %s", args[0])
-		}
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
-		}
-	}
-	return path
-}

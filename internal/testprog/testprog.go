@@ -37,6 +37,9 @@ type Options struct {
 	Cgo bool
 	// Strip runs strip(1). The test is skipped where there is none.
 	Strip bool
+	// DebugFile puts DWARF and symbols into a file beside the executable, which names
+	// it. The test is skipped where there is no objcopy(1) or strip(1).
+	DebugFile bool
 	// NoHeaders takes all section headers and what no segment holds away, as
 	// sstrip(1) does.
 	NoHeaders bool
@@ -60,6 +63,9 @@ func (o Options) String() string {
 	}
 	if o.Strip {
 		parts = append(parts, "strip")
+	}
+	if o.DebugFile {
+		parts = append(parts, "stripped with a debug file")
 	}
 	if o.NoHeaders {
 		parts = append(parts, "sstrip")
@@ -216,7 +222,7 @@ func Build(t testing.TB, source string, o Options) string {
 	cache := cacheDir()
 	path := filepath.Join(cache, key(files, o))
 	if _, err := os.Stat(path); err == nil {
-		note(t, path)
+		noteBuilt(t, path, o)
 		return path
 	}
 	require(t, o)
@@ -233,12 +239,41 @@ func Build(t testing.TB, source string, o Options) string {
 	if o.Strip {
 		run(t, o, dir, []string{o.tool("strip"), built})
 	}
+	if o.DebugFile {
+		separate(t, o, built, debugFile(path))
+	}
 	if o.NoHeaders {
 		removeHeaders(t, built)
 	}
 	keep(t, built, path)
-	note(t, path)
+	noteBuilt(t, path, o)
 	return path
+}
+
+// debugFile is the path of the debug file of an executable.
+func debugFile(path string) string { return path + ".debug" }
+
+// separate moves DWARF and symbols of an executable into a file, and leaves its name.
+func separate(t testing.TB, o Options, built, file string) {
+	t.Helper()
+	separated := filepath.Join(filepath.Dir(built), filepath.Base(file))
+	for _, args := range [][]string{
+		{o.tool("objcopy"), "--only-keep-debug", built, separated},
+		{o.tool("strip"), built},
+		{o.tool("objcopy"), "--add-gnu-debuglink=" + separated, built},
+	} {
+		run(t, o, "", args)
+	}
+	keep(t, separated, file)
+}
+
+// noteBuilt takes note of what Build made.
+func noteBuilt(t testing.TB, path string, o Options) {
+	t.Helper()
+	note(t, path)
+	if o.DebugFile {
+		note(t, debugFile(path))
+	}
 }
 
 // Command builds a main package of this module, anew each time, and returns the
@@ -356,6 +391,9 @@ func key(files []file, o Options) string {
 	if o.NoHeaders || o.Experiment != "" { // what was built before they were there has its name still
 		fmt.Fprintf(h, "%t %q\n", o.NoHeaders, o.Experiment)
 	}
+	if o.DebugFile {
+		fmt.Fprintln(h, "debug file")
+	}
 	for _, file := range files {
 		fmt.Fprintf(h, "%s %d\n", file.name, len(file.data))
 		h.Write(file.data)
@@ -373,8 +411,11 @@ func require(t testing.TB, o Options) {
 	if o.Cgo {
 		tools = append(tools, o.tool("gcc"))
 	}
-	if o.Strip {
+	if o.Strip || o.DebugFile {
 		tools = append(tools, o.tool("strip"))
+	}
+	if o.DebugFile {
+		tools = append(tools, o.tool("objcopy"))
 	}
 	if strings.Contains(strings.Join(o.Flags, " "), "-fuse-ld=gold") {
 		tools = append(tools, "ld.gold")
