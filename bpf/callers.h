@@ -170,10 +170,10 @@ static __always_inline void walk_stack(struct walk *walk, struct beginning *begi
 	__u64 gopc;
 
 	walk->number = begin->cookie & 0xfffffffffULL; /* this function, of this executable */
-	walk->left = 0;
-	walk->words = 0;
-	walk->injected = 0;
-	walk->cut = 0;
+	walk->left = unknown_zero;
+	walk->words = unknown_zero;
+	walk->injected = unknown_zero;
+	walk->cut = unknown_zero;
 	walk->fp = begin->fp;
 	walk->next[0] = begin->address;
 	walk->slot = begin->slot;

@@ -14,7 +14,13 @@ static __always_inline __u32 read_values(struct hit *hit, struct registers *r,
 {
 	__u32 index = COOKIE_FUNCTION(hit->cookie);
 	struct function *function = bpf_map_lookup_elem(&functions, &index);
-	struct reading reading = {.values = values, .cookie = hit->cookie};
+	struct reading reading = {
+		.values = values,
+		.cookie = hit->cookie,
+		.depth = unknown_zero,
+		.secret = unknown_zero,
+		.stopped = unknown_zero,
+	};
 	struct root *root;
 	struct chunk *chunk;
 

@@ -103,6 +103,8 @@ static __always_inline bool looks_secret(struct values *values, __u32 position, 
 	struct naming naming = {.values = values, .position = position, .length = length};
 
 	advance(&naming, CLASS_BOUNDARY);
+	naming.between |= unknown_zero;
+	naming.found |= unknown_zero;
 	bpf_loop(length, next_character, &naming, 0);
 	advance(&naming, CLASS_BOUNDARY);
 	return naming.found;

@@ -590,6 +590,7 @@ const (
 	uspanVarTypeStepOp       = "type_step_op"
 	uspanVarTypeTurnKind     = "type_turn_kind"
 	uspanVarTypeValuesLayout = "type_values_layout"
+	uspanVarUnknownZero      = "unknown_zero"
 	uspanVarValuesBytes      = "values_bytes"
 	uspanVarWakeupBytes      = "wakeup_bytes"
 )
@@ -725,6 +726,7 @@ type uspanVariableSpecs struct {
 	TypeStepOp       *ebpf.VariableSpec `ebpf:"type_step_op"`
 	TypeTurnKind     *ebpf.VariableSpec `ebpf:"type_turn_kind"`
 	TypeValuesLayout *ebpf.VariableSpec `ebpf:"type_values_layout"`
+	UnknownZero      *ebpf.VariableSpec `ebpf:"unknown_zero"`
 	ValuesBytes      *ebpf.VariableSpec `ebpf:"values_bytes"`
 	WakeupBytes      *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
 }
@@ -855,6 +857,7 @@ type uspanVariables struct {
 	TypeStepOp       *ebpf.Variable `ebpf:"type_step_op"`
 	TypeTurnKind     *ebpf.Variable `ebpf:"type_turn_kind"`
 	TypeValuesLayout *ebpf.Variable `ebpf:"type_values_layout"`
+	UnknownZero      *ebpf.Variable `ebpf:"unknown_zero"`
 	ValuesBytes      *ebpf.Variable `ebpf:"values_bytes"`
 	WakeupBytes      *ebpf.Variable `ebpf:"wakeup_bytes"`
 }
