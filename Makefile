@@ -43,7 +43,7 @@ test-kernel: machines ## Run the tests of the kernel side in a virtual machine: 
 	CGO_ENABLED=0 GOARCH=$(ARCH) go test -p 1 -short -count 1 -timeout $(TIMEOUT) -run '$(RUN)' \
 		-exec "$(CURDIR)/bin/guest -kernel $(KERNEL)" $(KERNEL_TESTS)
 
-test-kernels: machines ## Run them here and on all kernels, half an hour, and write docs/support.md
+test-kernels: machines ## Run them here and on all kernels, for hours, and write docs/support.md
 	$(SUDO) go run ./internal/support
 
 bench: ## Measure what a traced call costs, beside the floor and the usual recipe

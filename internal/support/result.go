@@ -88,7 +88,7 @@ type event struct {
 
 // test runs tests on the machine: those that match a pattern.
 func (m machine) test(run string) (*result, error) {
-	args := []string{"test", "-json", "-short", "-count=1", "-p=1", "-timeout=30m"}
+	args := []string{"test", "-json", "-short", "-count=1", "-p=1", "-timeout=3h"}
 	if m.kernel == belowFloor {
 		run = refusal
 	}
