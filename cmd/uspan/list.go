@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -36,13 +37,13 @@ func newList() *cobra.Command {
 			}
 			rules, err := f.rules()
 			if err != nil {
-				return err
+				return notPattern(err, args[1:])
 			}
 			rules.Look, rules.Values = true, true
 			frugal()
 			waits := newProgress()
 			config := instrument.Config{Targets: args[:1], Rules: rules, Progress: waits.Step}
-			return instrument.List(config, func(p *plan.Plan) error {
+			err = instrument.List(config, func(p *plan.Plan) error {
 				if asJSON {
 					return p.WriteJSON(os.Stdout)
 				}
@@ -51,6 +52,7 @@ func newList() *cobra.Command {
 				waits.Step("")
 				return term.WriteTable(os.Stdout, term.Detect(os.Stdout), table)
 			})
+			return notPattern(err, args[1:])
 		},
 	}
 	set := command.Flags()
@@ -62,9 +64,22 @@ func newList() *cobra.Command {
 	return command
 }
 
+// notPattern is an error about a pattern; where that is the name of a file, it says so.
+func notPattern(err error, patterns []string) error {
+	wrong, ok := errors.AsType[*plan.PatternError](err)
+	if !ok || !slices.Contains(patterns, wrong.Pattern) {
+		return err
+	}
+	if _, missing := os.Stat(wrong.Pattern); missing != nil {
+		return err
+	}
+	return usageError{fmt.Errorf("%s is no pattern, but a file: name one executable, and patterns behind it", wrong.Pattern)}
+}
+
 // tableOf is a list for people: a line a function, below it what is to be known.
 func tableOf(p *plan.Plan) *term.Table {
-	return &term.Table{Head: []string{"ENTRY", "RETURNS", "DECLARED AT", "FUNCTION"}, Rows: func(yield func(term.Row) bool) {
+	columns := []term.Column{{Head: "ENTRY", Least: 9}, {Head: "RETURNS", Least: 12}, {Head: "DECLARED AT", Least: 12, Path: true}, {Head: "FUNCTION"}}
+	return &term.Table{Columns: columns, Rows: func(yield func(term.Row) bool) {
 		for l := range p.List {
 			row := term.Row{Cells: []string{"-", "-", "", l.Signature()}, Notes: l.Notes(), Faint: l.Refused != ""}
 			if l.Refused == "" {

@@ -5,15 +5,25 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 )
 
-// A Table has rows in columns, of which the last has no bound but the terminal's
-// width.
+// A Table has rows in columns, of which the last matters most: where the terminal is
+// narrow, it gets half of the width if it needs that.
 type Table struct {
-	Head []string
+	Columns []Column
 	// Rows are gone through twice: there may be too many to hold.
 	Rows iter.Seq[Row]
+}
+
+// A Column is one of a table.
+type Column struct {
+	Head string
+	// Least is how narrow the column can be made; where that is not enough, it goes.
+	Least int
+	// Path says that of what is cut the end stays.
+	Path bool
 }
 
 // A Row is a line of a Table, and what stands below it.
@@ -31,32 +41,37 @@ func WriteTable(w io.Writer, config Config, table *Table) error {
 		width = config.Width()
 	}
 	p := newPalette(config.Color)
-	last := len(table.Head) - 1
-	widths := make([]int, last)
-	for i := range widths {
-		widths[i] = widthOf(table.Head[i])
+	last := len(table.Columns) - 1
+	head, widths := make([]string, last+1), make([]int, last+1)
+	for i, c := range table.Columns {
+		head[i], widths[i] = c.Head, widthOf(c.Head)
 	}
 	for row := range table.Rows {
 		for i := range widths {
 			widths[i] = max(widths[i], widthOf(row.Cells[i]))
 		}
 	}
-	if width > 0 { // places are paths: what is cut is their beginning
-		for i := range widths {
-			widths[i] = min(widths[i], max(16, width/4))
-		}
+	if width > 0 {
+		table.narrow(widths, width)
 	}
 	out := bufio.NewWriter(w)
 	line := func(cells []string, style, lastStyle style) {
 		var pieces []piece
 		for i, cell := range cells[:last] {
+			if widths[i] == 0 {
+				continue
+			}
 			cell = clean(cell)
 			n := widthOf(cell)
 			if n > widths[i] {
-				cell = "…" + columns.TruncateLeft(cell, n-widths[i]+1, "")
+				if table.Columns[i].Path {
+					cell = "…" + columns.TruncateLeft(cell, n-widths[i]+1, "")
+				} else {
+					cell = columns.Truncate(cell, widths[i], "…")
+				}
 				n = widthOf(cell)
 			}
-			pieces = append(pieces, piece{cell + strings.Repeat(" ", max(0, widths[i]-n)+2), style})
+			pieces = append(pieces, piece{cell + strings.Repeat(" ", max(0, widths[i]-n)+between), style})
 		}
 		pieces = append(pieces, piece{clean(cells[last]), lastStyle})
 		for _, piece := range cut(pieces, width) {
@@ -64,7 +79,7 @@ func WriteTable(w io.Writer, config Config, table *Table) error {
 		}
 		fmt.Fprintln(out)
 	}
-	line(table.Head, faint, faint)
+	line(head, faint, faint)
 	for row := range table.Rows {
 		name, note := bold, odd
 		if row.Faint {
@@ -78,6 +93,34 @@ func WriteTable(w io.Writer, config Config, table *Table) error {
 		}
 	}
 	return out.Flush()
+}
+
+// between is the space between columns.
+const between = 2
+
+// narrow makes columns so narrow that the last one has the room that it needs, or
+// half of a width: as far as they can be, those on the right first. Where that is not
+// enough, one goes, and its width is 0.
+func (t *Table) narrow(widths []int, width int) {
+	last := len(widths) - 1
+	room := width - min(widths[last], width/2)
+	for shown := last; shown > 0; shown-- {
+		over := shown*between - room
+		for _, n := range widths[:shown] {
+			over += n
+		}
+		narrower := slices.Clone(widths[:shown])
+		for i := shown - 1; i >= 0 && over > 0; i-- {
+			take := max(min(over, narrower[i]-t.Columns[i].Least), 0)
+			narrower[i] -= take
+			over -= take
+		}
+		if over <= 0 {
+			copy(widths, narrower)
+			return
+		}
+		widths[shown-1] = 0
+	}
 }
 
 // widthOf is the number of columns that a text takes: mostly it is ASCII.
