@@ -169,6 +169,7 @@ var scenarios = map[string]func(p *program){
 			value("s", "a\tb"), noted("body", "0123456789", "10 of 4096 bytes"),
 			noted("x", nil, "float in a register"), noted("password", nil, "redacted"),
 			value("err", (*span.Error)(nil)), noted("cause", &span.Error{Type: "*errors.errorString", Message: "no st"}, "5 of 8 bytes"),
+			value("full", &span.Error{Type: "*main.full", Message: "disk", Value: value("", span.Struct{value("Code", int64(5)), value("Msg", "disk")})}),
 			value("0", int64(9)))
 		c.end(value("n", int64(12)))
 		unknown := p.begin(1, "main.unknown")

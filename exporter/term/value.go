@@ -124,10 +124,12 @@ func errorText(e *span.Error, note string, width int) string {
 	if name == "" {
 		name = "error"
 	}
-	if e.Message == "" {
-		if e.Value.Value != nil {
-			return shorten(name+valueText(e.Value, width), width)
-		}
+	switch {
+	case e.Value.Value != nil && e.Message != "" && width > 0:
+		return valueText(e.Value, width)
+	case e.Value.Value != nil:
+		return shorten(name+valueText(e.Value, width), width)
+	case e.Message == "":
 		return name
 	}
 	message := shorten(strconv.Quote(e.Message), width)

@@ -77,7 +77,7 @@ func (v Value) attributes(key string, add func(key string, value any)) {
 	case *Error:
 		switch {
 		case value == nil:
-		case value.Message == "":
+		case value.Message == "" || value.Value.Value != nil:
 			Value{Value: value.dynamic()}.attributes(key, add)
 		default:
 			add(key, value.Message)

@@ -50,7 +50,7 @@ func (c *composer) part(name string, v Value, quoted bool) {
 		}
 		c.text.WriteString(value)
 	case *Error:
-		if value == nil || value.Message == "" {
+		if value == nil || value.Message == "" || value.Value.Value != nil {
 			c.unknown = true
 			return
 		}

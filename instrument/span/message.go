@@ -6,15 +6,34 @@ import (
 )
 
 // newError is a captured error: its type, and its message where that can be told
-// from its fields, without calling the target.
+// from its fields, without calling the target. Where one field looks like the
+// message and there are others, it has both: its method may make more of them.
 func newError(typeName string, v Value) (any, string) {
 	e := &Error{Type: typeName}
 	var note string
 	if e.Message, e.Cut, note = message(typeName, v); e.Message == "" {
 		e.Value = v
+		fields, _ := v.Value.(Struct)
+		e.Message = fields.obvious()
 		return e, ""
 	}
 	return e, note
+}
+
+// obvious is the text of the only field that is called like a message; empty where
+// there is none, or several.
+func (s Struct) obvious() (text string) {
+	found := false
+	for _, field := range s {
+		switch field.Name {
+		case "msg", "message", "Msg", "Message":
+			if found {
+				return ""
+			}
+			text, found = field.Value.(string)
+		}
+	}
+	return text
 }
 
 // message is what the method Error of a type returns, empty where that is not
@@ -27,7 +46,7 @@ func message(typeName string, v Value) (text string, cut []string, note string) 
 	case "*errors.errorString":
 		text, note = fields.message("s")
 		return text, nil, note
-	case "*fmt.wrapError", "*fmt.wrapErrors":
+	case "*fmt.wrapError", "*fmt.wrapErrors", "*json.SyntaxError", "*errors.fundamental": // the last of github.com/pkg/errors
 		text, note = fields.message("msg")
 		return text, nil, note
 	case "*errors.joinError":
@@ -55,10 +74,8 @@ func message(typeName string, v Value) (text string, cut []string, note string) 
 	if text, ok := v.Value.(string); ok && !strings.HasPrefix(typeName, "*") {
 		return text, nil, v.Note // a string that is an error
 	}
-	for _, name := range []string{"msg", "message", "Msg", "Message"} {
-		if text, note := fields.message(name); text != "" {
-			return text, nil, note
-		}
+	if len(fields) == 1 && v.Note == "" {
+		return fields.obvious(), nil, fields[0].Note
 	}
 	return "", nil, ""
 }
@@ -72,6 +89,9 @@ var templates = map[string]string{
 	"*exec.Error":       `exec: {"Name"}: {Err}`,
 	"*url.Error":        `{Op} {"URL"}: {Err}`,
 	"*strconv.NumError": `strconv.{Func}: parsing {"Num"}: {Err}`,
+	// Those of github.com/pkg/errors.
+	"*errors.withMessage": `{msg}: {cause}`,
+	"*errors.withStack":   `{error}`,
 }
 
 // constants are the messages of types whose values all have the same.

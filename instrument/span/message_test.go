@@ -60,6 +60,12 @@ func TestMessages(t *testing.T) {
 		{&net.DNSError{Name: "x", Server: "1.1.1.1", Err: "no such host"}, "*net.DNSError", Struct{field("Err", "no such host"), field("Name", "x"), field("Server", "1.1.1.1")}},
 		{&net.DNSError{Name: "x", Err: "no such host"}, "*net.DNSError", Struct{field("Err", "no such host"), field("Name", "x"), field("Server", "")}},
 		{
+			fmt.Errorf("f: %w", fmt.Errorf("a")), "*errors.withMessage", // as github.com/pkg/errors has it
+			Struct{cause("cause", plain, plainError("a")), field("msg", "f")},
+		},
+		{io.EOF, "*errors.withStack", Struct{cause("error", plain, plainError("EOF")), {Name: "stack", Note: isNil}}},
+		{io.EOF, "*errors.fundamental", Struct{field("msg", "EOF"), {Name: "stack", Note: isNil}}},
+		{
 			errors.Join(io.EOF, errors.Join(fmt.Errorf("a"), fmt.Errorf("b"))), "*errors.joinError",
 			Struct{{Name: "errs", Value: List{cause("[0]", plain, plainError("EOF")), cause("[1]", "*errors.joinError", Value{Value: Struct{
 				{Name: "errs", Value: List{cause("[0]", plain, plainError("a")), cause("[1]", plain, plainError("b"))}},
@@ -108,6 +114,17 @@ func TestCutMessages(t *testing.T) {
 			"an address that is not known", "*net.OpError", Value{Value: Struct{field("Op", "dial"), field("Net", ""), {Name: "Source", Note: isNil}, {Name: "Addr", Value: odd}, plain("Err", "x")}},
 			&Error{Message: "dial ?: x", Cut: []string{".Addr: an address of type main.addr, " + noSteps}}, "",
 			[]string{"arg.x.Addr: an address of type main.addr, " + noSteps},
+		},
+		{"a message and no other field", "main.T", Value{Value: Struct{field("Message", "no", short)}}, &Error{Message: "no"}, short, []string{"arg.x: " + short}},
+		{
+			"a message beside other fields", "main.T", Value{Value: Struct{{Name: "Code", Value: int64(5)}, field("Msg", "no", short)}},
+			&Error{Message: "no", Value: Value{Value: Struct{{Name: "Code", Value: int64(5)}, field("Msg", "no", short)}}}, "", []string{"arg.x.Msg: " + short},
+		},
+		{"two messages", "main.T", Value{Value: Struct{field("Msg", "a"), field("message", "b")}}, nil, "", nil},
+		{"a message that is a number", "main.T", Value{Value: Struct{{Name: "msg", Value: int64(1)}}}, nil, "", nil},
+		{
+			"a cause with a message beside other fields", "*os.SyscallError",
+			Value{Value: Struct{field("Syscall", "read"), cause("Err", "main.T", Value{Value: Struct{field("msg", "a"), {Name: "n", Value: true}}})}}, nil, "", nil,
 		},
 		{"a path that is missing", "*fs.PathError", Value{Value: Struct{field("Op", "open"), {Name: "Path", Note: noRoom}, plain("Err", "no")}}, nil, "", nil},
 		{"a cause that is missing", "*os.SyscallError", Value{Value: Struct{field("Syscall", "read"), {Name: "Err", Note: noRoom}}}, nil, "", nil},

@@ -118,7 +118,8 @@ type Error struct {
 	// each with its path in the error: `.Path: 128 of 4096 bytes`. The message has …
 	// in its place.
 	Cut []string
-	// Value is what the error consists of, where the message is not known.
+	// Value is what the error consists of, where the message is not known, or is one
+	// field of several.
 	Value Value
 }
 

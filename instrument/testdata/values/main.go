@@ -69,6 +69,10 @@ type (
 	}
 	textErr string
 	msgErr  struct{ msg string }
+	fullErr struct {
+		Code    int
+		Message string
+	}
 )
 
 func (p point) String() string   { return fmt.Sprint(p.X, p.Y) }
@@ -76,6 +80,7 @@ func (u *user) String() string   { return u.Name }
 func (e *codeErr) Error() string { return fmt.Sprint(e.Code, e.What) }
 func (e textErr) Error() string  { return string(e) }
 func (e msgErr) Error() string   { return e.msg }
+func (e *fullErr) Error() string { return fmt.Sprint(e.Code, ": ", e.Message) }
 
 //go:noinline
 func (p point) method(n int) int { return use(p, n) }
@@ -364,6 +369,6 @@ func errorsOf() []error {
 		textErr("text"), msgErr{"message"}, &codeErr{404, "not found"}, io.EOF, &net.DNSError{Err: "no such host", Name: "x.invalid"},
 		&os.PathError{Op: "open", Path: "/" + strings.Repeat("p", 200), Err: errors.New(strings.Repeat("cause", 40))},
 		&strconv.NumError{Func: "Atoi", Num: strings.Repeat("z", 200), Err: strconv.ErrSyntax},
-		(*codeErr)(nil),
+		(*codeErr)(nil), &fullErr{5, "hello"},
 	}
 }
