@@ -261,7 +261,8 @@ type counter struct{ spans int }
 
 func (c *counter) Export(spans []*span.Span) { c.spans += len(spans) }
 
-// A thousand times attach and detach in a target that is busy all the time.
+// Attach and detach again and again, a thousand times with all tests, in a target that
+// is busy all the time.
 func TestAttachDetach(t *testing.T) {
 	exe := build(t, "counting")
 	kerneltest.Require(t)
