@@ -48,13 +48,7 @@ func (b *builder) goStatements(work *workFinder) {
 		b.plan.Rootless = fmt.Sprintf("how goroutines get their numbers is not known for %s", b.file.GoVersion)
 		return
 	}
-	finder := goFinder{builder: b, work: work, newproc: make(map[uint64]bool), byEntry: make(map[uint64]int, len(b.functions)), seen: make(map[int]bool), workers: make(map[int]*Worker)}
-	for i := range b.functions {
-		finder.byEntry[b.functions[i].Entry] = i
-		if b.functions[i].Symbol == "runtime.newproc" { // and its ABI0 wrapper
-			finder.newproc[b.functions[i].Entry] = true
-		}
-	}
+	finder := goFinder{builder: b, work: work, newproc: work.newproc, byEntry: work.byEntry, seen: make(map[int]bool), workers: make(map[int]*Worker)}
 	creators := b.creators()
 	for _, i := range slices.Sorted(maps.Keys(creators)) { // as their code lies in the file
 		finder.look(i, creators[i], 0)

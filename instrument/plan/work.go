@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/uspan/uspan/instrument/gobin"
@@ -42,12 +43,15 @@ type WorkCall struct {
 	WaitsAt  uint64
 }
 
-// waits are the functions of the runtime that wait for a channel, and those that
-// accept a connection, by what they are called in the printed plan.
+// waits are the functions that wait for a channel or a condition, or for the next
+// request on a connection, and those that accept a connection, by what they are called
+// in the printed plan.
 var waits = map[string]string{
 	"runtime.chanrecv1":             "receives from a channel",
 	"runtime.chanrecv2":             "receives from a channel",
 	"runtime.selectgo":              "selects",
+	"sync.(*Cond).Wait":             "waits for a condition",
+	"net/http.(*conn).readRequest":  "reads requests",
 	"net.(*TCPListener).Accept":     accepts,
 	"net.(*TCPListener).AcceptTCP":  accepts,
 	"net.(*UnixListener).Accept":    accepts,
@@ -57,24 +61,27 @@ var waits = map[string]string{
 const accepts = "accepts connections"
 
 // servers are functions that accept connections in a loop, by the interface of any
-// listener, and go on as long as that.
+// listener, and go on as long as that, or that take up the requests of a connection.
 var servers = map[string]bool{
-	"net/http.(*Server).Serve":               true,
-	"google.golang.org/grpc.(*Server).Serve": true,
+	"net/http.(*Server).Serve":                   true,
+	"google.golang.org/grpc.(*Server).Serve":     true,
+	"net/http.(*http2serverConn).serve":          true,
+	"golang.org/x/net/http2.(*serverConn).serve": true,
 }
 
 // work finds the loops of the traced functions that wait for work.
 func (b *builder) work() *workFinder {
-	w := &workFinder{builder: b, calls: make(map[uint64]bool), waits: make(map[uint64]string), newproc: make(map[uint64]bool), runtime: make(map[uint64]bool)}
+	w := &workFinder{builder: b, calls: make(map[uint64]bool), byEntry: make(map[uint64]int, len(b.functions)), waiters: make(map[uint64]string), waits: make(map[uint64]string), newproc: make(map[uint64]bool), runtime: make(map[uint64]bool)}
 	for i := range b.functions {
 		fn := &b.functions[i]
 		if fn.End == 0 {
 			continue // inlined everywhere: it has no entry
 		}
+		w.byEntry[fn.Entry] = i
 		if why := waits[fn.Symbol]; why != "" {
 			w.waits[fn.Entry], w.calls[fn.Entry] = why, true
 		}
-		if fn.Symbol == "runtime.newproc" {
+		if fn.Symbol == "runtime.newproc" { // and its ABI0 wrapper
 			w.newproc[fn.Entry], w.calls[fn.Entry] = true, true
 		}
 		if ofRuntime(fn) {
@@ -83,7 +90,7 @@ func (b *builder) work() *workFinder {
 	}
 	for i := range b.plan.Functions {
 		f := &b.plan.Functions[i]
-		if !f.Adopts || f.Assembly || !b.file.MayCall(&f.Function, w.calls) {
+		if !f.Adopts || f.Assembly || !w.mayWait(&f.Function) {
 			continue
 		}
 		if f.Work = w.find(&f.Function); f.Work != nil {
@@ -100,6 +107,85 @@ type workFinder struct {
 	waits   map[uint64]string
 	newproc map[uint64]bool
 	runtime map[uint64]bool
+	byEntry map[uint64]int
+	waiters map[uint64]string // by entry, of those that were looked at: see waiter
+}
+
+// mayWait says whether a function calls what a loop can wait by.
+func (w *workFinder) mayWait(fn *gobin.Function) bool {
+	if w.file.MayCall(fn, w.calls) {
+		return true
+	}
+	var called []uint64
+	if placed := w.placements[w.byEntry[fn.Entry]]; placed != nil {
+		called = placed.leads
+	} else if body, err := w.file.Body(fn); err == nil {
+		for n := range body.Instructions {
+			if in := &body.Instructions[n]; in.Kind == gobin.Call {
+				called = append(called, in.Target)
+			}
+		}
+	}
+	return slices.ContainsFunc(called, func(entry uint64) bool { return w.waiter(entry) != "" })
+}
+
+// waiter is what a function does that does nothing but wait for work, or hand over what
+// there is: it calls no others but to lock, and, where it does not just receive, by a value or an
+// interface: a context's Done, what is deferred. To call it is the same as to do that, which the compiler may make of it;
+// empty where it does more, or does not wait.
+func (w *workFinder) waiter(entry uint64) string {
+	what, known := w.waiters[entry]
+	if !known {
+		what = w.onlyWaits(entry)
+		w.waiters[entry] = what
+	}
+	return what
+}
+
+func (w *workFinder) onlyWaits(entry uint64) (what string) {
+	i, ok := w.byEntry[entry]
+	if !ok || w.waits[entry] != "" {
+		return ""
+	}
+	fn := &w.functions[i]
+	if fn.Assembly || ofRuntime(fn) || fn.Package == "sync" || !w.file.MayCall(fn, w.calls) {
+		return ""
+	}
+	body, err := w.file.Body(fn)
+	if err != nil || body.Undecoded != 0 {
+		return ""
+	}
+	others := false
+	for n := range body.Instructions {
+		in := &body.Instructions[n]
+		if in.Kind == gobin.CallIndirect {
+			others = true
+		}
+		if in.Kind != gobin.Call {
+			continue
+		}
+		called := w.waits[in.Target]
+		switch {
+		case called == accepts, called == "" && !w.helps(in.Target):
+			return ""
+		case called != "":
+			what = called
+		}
+	}
+	if others && what == waits["runtime.chanrecv1"] {
+		return "" // it does something with what has come
+	}
+	return what
+}
+
+// helps says whether a function may be called to wait: it is of the runtime, but begins
+// no goroutine, or locks.
+func (w *workFinder) helps(entry uint64) bool {
+	if w.newproc[entry] {
+		return false
+	}
+	i, ok := w.byEntry[entry]
+	return w.runtime[entry] || ok && slices.Contains([]string{"sync", "internal/sync", "sync/atomic"}, w.functions[i].Package)
 }
 
 // find reads the loops of a function.
@@ -128,13 +214,24 @@ func (w *workFinder) find(fn *gobin.Function) *Work {
 		if loop := loops[n]; loop >= 0 && waiting[loop].WaitsFor == "" && ins[n].Kind == gobin.Call && w.newproc[ins[n].Target] {
 			if at := w.acceptsIn(ins, loops, loop); at != 0 {
 				waits(loop, accepts, at)
-				found.Serves = found.Serves || servers[fn.Symbol]
+			}
+		}
+	}
+	by := make(map[int]uint64) // by loop: the function whose call waits
+	for n := range ins {
+		if loop := loops[n]; loop >= 0 && waiting[loop].WaitsFor == "" && ins[n].Kind == gobin.Call {
+			if what := w.waiter(ins[n].Target); what != "" && eachRound(fn, ins, loops, n) {
+				waits(loop, fmt.Sprintf("calls %s, which %s,", w.functions[w.byEntry[ins[n].Target]].Name, what), ins[n].Addr)
+				by[loop] = ins[n].Target
 			}
 		}
 	}
 	for n := range ins {
 		in := &ins[n]
 		call := waiting[loops[n]]
+		if target := by[loops[n]]; target != 0 && in.Target == target {
+			continue
+		}
 		if call.WaitsFor == "" || in.Kind != gobin.Call && in.Kind != gobin.CallIndirect ||
 			w.runtime[in.Target] && !w.newproc[in.Target] || w.waits[in.Target] != "" {
 			continue
@@ -153,6 +250,7 @@ func (w *workFinder) find(fn *gobin.Function) *Work {
 	if len(found.Calls) == 0 {
 		return nil
 	}
+	found.Serves = found.Serves || servers[fn.Symbol]
 	return found
 }
 
@@ -222,18 +320,22 @@ func (b *builder) startDepths(fn *gobin.Function) []uint32 {
 // flow of control (Tarjan's algorithm), without the jump back to the first byte
 // behind the growth of the stack.
 func loopsOf(fn *gobin.Function, ins []gobin.Instruction) []int {
-	next := successors(fn, ins)
-	loops := make([]int, len(ins))
-	index := make([]int, len(ins)) // from 1, in the order of the visit
-	low := make([]int, len(ins))
-	done := make([]bool, len(ins))
+	return components(successors(fn, ins))
+}
+
+// components are loopsOf, by what may follow each instruction.
+func components(next [][]int) []int {
+	loops := make([]int, len(next))
+	index := make([]int, len(next)) // from 1, in the order of the visit
+	low := make([]int, len(next))
+	done := make([]bool, len(next))
 	for i := range loops {
 		loops[i] = -1
 	}
 	type step struct{ at, edge int }
 	var open []int
 	visited, found := 0, 0
-	for root := range ins {
+	for root := range next {
 		if index[root] != 0 {
 			continue
 		}
@@ -279,6 +381,27 @@ func loopsOf(fn *gobin.Function, ins []gobin.Instruction) []int {
 		}
 	}
 	return loops
+}
+
+// eachRound says whether a loop does not go round without the instruction at n.
+func eachRound(fn *gobin.Function, ins []gobin.Instruction, loops []int, n int) bool {
+	next := successors(fn, ins)
+	next[n] = nil
+	again := components(next)
+	if loops[0] == loops[n] && again[0] >= 0 {
+		return false
+	}
+	for from := range next {
+		if loops[from] == loops[n] {
+			continue
+		}
+		for _, to := range next[from] { // where the loop is entered
+			if loops[to] == loops[n] && again[to] >= 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // successors are the instructions that may follow each one. A jump through a

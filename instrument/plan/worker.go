@@ -76,7 +76,7 @@ func (f *goFinder) worker(i int) *Worker {
 
 // waiting is the loop of a function that waits for work.
 func (f *goFinder) waiting(fn *gobin.Function) *Work {
-	if !f.file.MayCall(fn, f.work.calls) {
+	if fn.Assembly || !f.work.mayWait(fn) {
 		return nil
 	}
 	return f.work.find(fn)

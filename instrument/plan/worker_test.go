@@ -81,12 +81,59 @@ func bounded(work chan int, values []int) {
 	}()
 }
 
+//go:noinline
+func next(work, stop chan int) (int, bool) {
+	select {
+	case n := <-work:
+		return n, true
+	case <-stop:
+		return 0, false
+	}
+}
+
+// calls waits by calling what waits, with a loop in each round.
+//
+//go:noinline
+func calls(work, stop chan int) {
+	go func() {
+		for {
+			n, ok := next(work, stop)
+			if !ok {
+				return
+			}
+			for i := 0; i < n; i++ {
+				job(i)
+			}
+		}
+	}()
+}
+
+//go:noinline
+func answer(work chan int, f func(int)) { f(<-work) }
+
+// seldom waits in some of its rounds, and calls what waits and works.
+//
+//go:noinline
+func seldom(work, stop chan int, f func(int)) {
+	go func() {
+		for i := 0; i < 10; i++ {
+			if i%3 == 0 {
+				next(work, stop)
+			}
+			answer(work, f)
+			job(i)
+		}
+	}()
+}
+
 func main() {
 	work, stop := make(chan int), make(chan int)
 	plain(work)
 	literal(work, stop)
 	far(work)
 	bounded(work, []int{1})
+	calls(work, stop)
+	seldom(work, stop, job)
 	<-stop
 }
 `
@@ -116,8 +163,9 @@ func TestWorkers(t *testing.T) {
 				slices.Sort(found)
 				return p, found
 			}
-			p, got := workers("main.plain", "main.literal", "main.far", "main.bounded", "main.job")
+			p, got := workers("main.plain", "main.literal", "main.far", "main.bounded", "main.calls", "main.seldom", "main.job")
 			want := []string{
+				"main.calls.func1 of [main.calls]: main.job in line 87; the loop calls main.next, which selects, in line 82 of main.calls.func1",
 				"main.literal.func1 of [main.literal]: main.job in line 29; the loop selects in line 27 of main.literal.func1",
 				"main.plain.gowrap1 of [main.plain]: main.job in line 13; the loop receives from a channel in line 12 of main.wait",
 			}
@@ -136,7 +184,7 @@ func TestWorkers(t *testing.T) {
 			}
 			for l := range p.List {
 				notes := strings.Join(l.Notes(), "\n")
-				if hires := l.Name == "main.plain" || l.Name == "main.literal"; strings.Contains(notes, "begin traces: main.job") != hires {
+				if hires := l.Name == "main.plain" || l.Name == "main.calls" || l.Name == "main.literal"; strings.Contains(notes, "begin traces: main.job") != hires {
 					t.Errorf("%s: %s", l.Name, notes)
 				}
 			}
