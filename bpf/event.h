@@ -386,6 +386,7 @@ struct losses {
 	__u64 frames_full;
 	__u64 goroutines_full;
 	__u64 no_goroutine;
+	__u64 processes_full;
 };
 
 /* What is kept of the calls of a function with `histograms`, beside their buckets. */
@@ -418,7 +419,8 @@ struct counters {
 	__u64 unreadable;	/* reads of values that would have had to sleep */
 	__u64 no_goroutine;	/* calls whose g could not be read when they began */
 	__u64 left_open;	/* frames left for the next event to end */
-	__u64 processes_full;	/* hits in processes beyond the table */
+	__u64 processes_full;	/* calls of processes beyond the table */
+	__u64 relatives_full;	/* processes beyond it that are not followed */
 	__u64 processes_untold; /* first hits and executions of targets that could not be told */
 	__u64 links_lost;	/* links of roots that could not be told */
 	__u64 children_lost;	/* `go` statements whose goroutine could not be told or kept */

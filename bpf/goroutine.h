@@ -6,6 +6,11 @@
  */
 #pragma once
 
+enum unknown {
+	UNKNOWN_GOROUTINE = 1, /* its g could not be read */
+	UNKNOWN_PROCESS = 2,   /* there was no room for its process */
+};
+
 /* What one hit of a probe knows. */
 struct hit {
 	__u64 cookie;
@@ -19,7 +24,7 @@ struct hit {
 	__u32 tgid;
 	__u32 tid;
 	__u32 process; /* its number */
-	__u32 unknown; /* a target's, but its g could not be read */
+	__u32 unknown; /* a target's, but why nothing is known of it: enum unknown */
 	__u64 thread;  /* runtime.g.m, at a `go` statement */
 };
 
@@ -90,7 +95,7 @@ static __always_inline bool is_target(struct hit *hit, __u32 index, struct binar
 			known = bpf_map_lookup_elem(&processes, &hit->tgid);
 			break;
 		default:
-			count(&counted.processes_full);
+			hit->unknown = UNKNOWN_PROCESS;
 		}
 		if (!known)
 			return false;
@@ -241,7 +246,7 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 	if (hit->depth < STACK_MAX)
 		return true;
 unknown:
-	hit->unknown = 1;
+	hit->unknown = UNKNOWN_GOROUTINE;
 	return false;
 }
 

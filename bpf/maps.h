@@ -317,7 +317,7 @@ struct {
 /*
  * tgid -> 1, with `follow`: processes that a target has started, or that were one
  * until they executed something. They are targets again where they run what is
- * traced; those that end are removed. Full: counted in processes_full.
+ * traced; those that end are removed. Full: counted in relatives_full.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -107,7 +107,7 @@ int see_exec(void *ctx)
 	bpf_for_each_map_elem(&statements, drop_one, &ending, 0);
 	bpf_map_delete_elem(&processes, &hit.tgid);
 	if (follow && bpf_map_update_elem(&relatives, &hit.tgid, &one, BPF_ANY))
-		count(&counted.processes_full);
+		count(&counted.relatives_full);
 	tell_exec(hit.tgid);
 	return 0;
 }
@@ -127,6 +127,6 @@ int see_fork(__u64 *ctx)
 		return 0;
 	id = process_of(child);
 	if (id && bpf_map_update_elem(&relatives, &id, &one, BPF_ANY))
-		count(&counted.processes_full);
+		count(&counted.relatives_full);
 	return 0;
 }

@@ -65,7 +65,11 @@ int enter(struct registers *r)
 	if (!condition_holds(r, COOKIE_CONDITION(cookie)))
 		return 0;
 	if (!look(&hit, r, cookie, false)) {
-		if (hit.unknown && !(cookie & COOKIE_RESTART))
+		if (cookie & COOKIE_RESTART)
+			return 0;
+		if (hit.unknown == UNKNOWN_PROCESS)
+			LOSE(COOKIE_FUNCTION(cookie), processes_full);
+		else if (hit.unknown)
 			LOSE(COOKIE_FUNCTION(cookie), no_goroutine);
 		return 0;
 	}
@@ -91,7 +95,7 @@ int leave(struct registers *r)
 	stay_on_stack_of_thread(r);
 	if (look(&hit, r, bpf_get_attach_cookie(r) & cookie_bits, true))
 		pop_frame(&hit, r);
-	else if (hit.unknown)
+	else if (hit.unknown == UNKNOWN_GOROUTINE)
 		count(&counted.unpaired);
 	return 0;
 }
@@ -170,8 +174,11 @@ int tally(struct registers *r)
 	stay_on_stack_of_thread(r);
 	if (!stacked || cookie & COOKIE_RESTART || !condition_holds(r, COOKIE_CONDITION(cookie)))
 		return 0;
-	if (!look_process(&hit, cookie))
+	if (!look_process(&hit, cookie)) {
+		if (hit.unknown)
+			LOSE(COOKIE_FUNCTION(cookie), processes_full);
 		return 0;
+	}
 	hit.g = REGISTER_G(r);
 	hit.return_address = REGISTER_SP(r) + COOKIE_SP_OFFSET(cookie);
 	hit.stack = stack_of(&hit, r);

@@ -121,6 +121,7 @@ type uspanCounters struct {
 	NoGoroutine     uint64
 	LeftOpen        uint64
 	ProcessesFull   uint64
+	RelativesFull   uint64
 	ProcessesUntold uint64
 	LinksLost       uint64
 	ChildrenLost    uint64
@@ -284,6 +285,7 @@ type uspanLosses struct {
 	FramesFull     uint64
 	GoroutinesFull uint64
 	NoGoroutine    uint64
+	ProcessesFull  uint64
 }
 
 type uspanOrigin struct {

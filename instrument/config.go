@@ -61,7 +61,8 @@ type Config struct {
 	// TraceSpans bounds the spans of a trace, about: one that is full goes on in
 	// another, whose outermost spans have links. 0: it does not.
 	TraceSpans int
-	ringBytes  int // of tests: see attach.Options
+	// Of tests: see attach.Options.
+	ringBytes, processes int
 
 	// Force attaches although the probes take much of the target's memory.
 	Force bool
@@ -79,6 +80,7 @@ const (
 	MinOpenCalls     = attach.MinOpenCalls
 	DefaultOpenCalls = attach.DefaultOpenCalls
 	MostOpenCalls    = attach.MostOpenCalls
+	MostProcesses    = attach.DefaultProcesses // that are traced at any moment
 	MinEventBytes    = attach.MinEventBytes
 	MaxEventBytes    = attach.MaxEventBytes
 )

@@ -212,6 +212,34 @@ func testFollow(t *testing.T, exe string) {
 	}
 }
 
+// Processes for which there is no room are not traced, and each of their calls is
+// counted as lost.
+func TestTooManyProcesses(t *testing.T) {
+	exe := testprog.Build(t, kin, testprog.Options{})
+	other := filepath.Join(t.TempDir(), "other")
+	data, err := os.ReadFile(exe)
+	if err := errors.Join(err, os.WriteFile(other, data, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	c := instrument.Config{Rules: plan.Rules{Patterns: []string{"main.step"}}, Follow: true}
+	spans, summary, printed := trace(t, c.WithProcesses(2), target.Command{Path: exe, Args: []string{"root", other}})
+	want := make(map[int]int)
+	if err := json.Unmarshal(printed, &want); err != nil {
+		t.Fatalf("%v: %s", err, printed)
+	}
+	calls := 0
+	for _, n := range want {
+		calls += n
+	}
+	lost := int(summary.Lost.ProcessesFull)
+	if lost == 0 || len(spans)+lost != calls || int(summary.LostSpans()) != lost {
+		t.Errorf("%d spans and %d lost of %d calls: %+v", len(spans), lost, calls, summary)
+	}
+	if sum := summary.Calls["main.step"]; int(sum.Spans) != len(spans) || int(sum.Lost) != lost {
+		t.Errorf("the function's calls are %+v", sum)
+	}
+}
+
 // stepsOf counts the spans of main.step by process, each of which is a root, and has
 // the resource of its process: where that has ended before uspan looked, without the
 // process's own id.

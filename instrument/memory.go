@@ -114,7 +114,7 @@ func (c *Config) writeMemory(w io.Writer, images []*image) error {
 func (c *Config) options() attach.Options {
 	return attach.Options{
 		Live: c.Live, Histograms: c.Histograms, Stacks: c.Stacks, Tally: c.Tally, OpenCalls: c.OpenCalls,
-		TraceSpans: c.TraceSpans, EventBytes: c.EventBytes, Follow: c.Follow, RingBytes: c.ringBytes,
+		TraceSpans: c.TraceSpans, EventBytes: c.EventBytes, Follow: c.Follow, RingBytes: c.ringBytes, Processes: c.processes,
 	}
 }
 

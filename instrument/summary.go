@@ -24,12 +24,12 @@ type Sum struct{ Spans, Lost uint64 }
 
 // LostSpans is the number of calls that gave no span.
 func (s *Summary) LostSpans() uint64 {
-	return s.Lost.RingFull + s.Lost.FramesFull + s.Lost.GoroutinesFull + s.Lost.NoGoroutine + s.Unknown
+	return s.Lost.RingFull + s.Lost.FramesFull + s.Lost.GoroutinesFull + s.Lost.NoGoroutine + s.Lost.ProcessesFull + s.Unknown
 }
 
 // lostOf is the number of a function's calls that the kernel side could not tell of.
 func lostOf(l *bpf.Losses) uint64 {
-	return l.RingFull + l.FramesFull + l.GoroutinesFull + l.NoGoroutine
+	return l.RingFull + l.FramesFull + l.GoroutinesFull + l.NoGoroutine + l.ProcessesFull
 }
 
 // sum adds up what became of the calls of each function.

@@ -146,6 +146,9 @@ func (h *histograms) conclude(summary *instrument.Summary) error {
 			functions++
 		}
 	}
+	for _, detail := range kernelDetails(summary) {
+		h.log(detail)
+	}
 	lost := summary.LostSpans()
 	line := fmt.Sprintf("%d calls of %d functions, %d lost", calls, functions, lost)
 	if functions == 1 {

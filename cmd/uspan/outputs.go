@@ -189,12 +189,8 @@ func (o *outputs) conclude(f *flags, summary *instrument.Summary) {
 			f.log(fmt.Sprintf("%s: %d calls, %d of them lost", name, sum.Spans+sum.Lost, sum.Lost))
 		}
 	}
-	// The spans say which.
-	if n := summary.Lost.Unreadable; n > 0 {
-		f.log(fmt.Sprintf("%d reads of values failed: their memory was not there at that moment", n))
-	}
-	if n := summary.Lost.ValuesFull; n > 0 {
-		f.log(fmt.Sprintf("%d calls have no values, for want of memory in the kernel", n))
+	for _, detail := range kernelDetails(summary) {
+		f.log(detail)
 	}
 	line, lost := o.closing(summary)
 	if lost > 0 {
@@ -224,22 +220,4 @@ func (o *outputs) closing(summary *instrument.Summary) (line string, lost uint64
 		line += " (" + strings.Join(causes, "; ") + ")"
 	}
 	return line + fmt.Sprintf(", %d still open", summary.Open), lost
-}
-
-// kernelCauses are what the kernel side lost calls for, with their numbers.
-func kernelCauses(summary *instrument.Summary) (causes []string) {
-	for _, cause := range []struct {
-		calls uint64
-		why   string
-	}{
-		{summary.Lost.RingFull, "ring buffer full"},
-		{summary.Lost.FramesFull, "too many open calls (--max-open-calls)"},
-		{summary.Lost.GoroutinesFull, "too many goroutines with open calls (--max-open-calls)"},
-		{summary.Lost.NoGoroutine, "goroutine unknown"},
-	} {
-		if cause.calls > 0 {
-			causes = append(causes, fmt.Sprintf("%d %s", cause.calls, cause.why))
-		}
-	}
-	return causes
 }

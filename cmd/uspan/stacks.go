@@ -167,8 +167,15 @@ func (s *stacks) conclude(summary *instrument.Summary) error {
 		stacks = "stack"
 	}
 	line := fmt.Sprintf("%d calls, %d %s", calls, len(counts), stacks)
+	var causes []string
 	if lost := summary.Lost.StacksFull; lost > 0 {
-		report(fmt.Sprintf("%s, %d calls not counted (too many stacks, or a stack that could not be read)", line, lost))
+		causes = append(causes, fmt.Sprintf("%d calls not counted (too many stacks, or a stack that could not be read)", lost))
+	}
+	if lost := summary.Lost.ProcessesFull; lost > 0 {
+		causes = append(causes, fmt.Sprintf("%d calls not counted (of more than %d processes)", lost, instrument.MostProcesses))
+	}
+	if len(causes) > 0 {
+		report(line + ", " + strings.Join(causes, ", "))
 	} else {
 		s.say(line + ", 0 calls not counted")
 	}

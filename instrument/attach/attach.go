@@ -32,6 +32,9 @@ type Options struct {
 	// OpenCalls bounds the calls that are open at any moment, of all goroutines.
 	// 0: DefaultOpenCalls.
 	OpenCalls int
+	// Processes bounds the processes that are targets at any moment. 0:
+	// DefaultProcesses.
+	Processes int
 	// Follow makes processes that a target has started, and what a target executes,
 	// targets too, where they run an executable that is traced.
 	Follow bool
@@ -66,6 +69,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.EventBytes == 0 {
 		o.EventBytes = MaxEventBytes
+	}
+	if o.Processes == 0 {
+		o.Processes = DefaultProcesses
 	}
 	if o.OpenCalls == 0 {
 		o.OpenCalls = DefaultOpenCalls

@@ -48,8 +48,9 @@ const (
 	elementBytes  = 48 + 16 + 8
 )
 
-// maxProcesses bounds the processes that are known at any moment.
-const maxProcesses = 16384
+// DefaultProcesses bounds the processes that are targets at any moment, and those that
+// may become some.
+const DefaultProcesses = 16384
 
 func newTables(plans []*plan.Plan, options Options) *tables {
 	t := &tables{
@@ -321,13 +322,13 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 	}
 	relatives := 1
 	if options.Follow {
-		relatives = maxProcesses
+		relatives = DefaultProcesses
 	}
 	for name, entries := range map[string]int{
 		"goroutines":   options.OpenCalls,
 		"frames":       options.OpenCalls,
 		"values":       values,
-		"processes":    maxProcesses,
+		"processes":    options.Processes,
 		"relatives":    relatives,
 		"binaries":     t.binaries,
 		"functions":    max(len(t.functions), 1),
