@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -33,9 +34,9 @@ func TestSignatures(t *testing.T) {
 	} {
 		for seed := range seeds {
 			t.Run(fmt.Sprintf("%s/%d", options, seed), func(t *testing.T) {
-				exe := testprog.Build(t, newGenerator(seed).program(functions), options)
+				exe := testprog.Build(t, newGenerator(seed, options.GoVersion >= "go1.22").program(functions), options)
 				spans, summary, printed := trace(t,
-					instrument.Config{Rules: plan.Rules{Patterns: []string{"main.f?", "main.f??", "main.f???"}, Values: true, Depth: plan.MaxDepth}},
+					instrument.Config{Rules: plan.Rules{Patterns: []string{`/^main\.(.*\.)?f\d+$/`}, Values: true, Depth: plan.MaxDepth}},
 					target.Command{Path: exe})
 				if summary.LostSpans() != 0 || summary.Lost.ValuesFull != 0 {
 					t.Errorf("lost: %+v", summary)
@@ -58,7 +59,7 @@ func compareSignatures(t *testing.T, spans []*span.Span, printed []byte, functio
 	values, floats := 0, 0
 	for _, s := range spans {
 		for i, list := range [][]span.Value{s.Args, s.Results} {
-			want := truth[strings.TrimPrefix(s.Function.Name, "main.")][i]
+			want := truth[s.Function.Name[strings.LastIndexByte(s.Function.Name, '.')+1:]][i]
 			var texts []string
 			for _, v := range list {
 				text := printedAs(v)
@@ -81,7 +82,7 @@ func compareSignatures(t *testing.T, spans []*span.Span, printed []byte, functio
 // inRegister stands for a number that cannot be seen.
 const inRegister = `[-+.\deIinfNa()]+`
 
-// printedAs is an expression for what fmt prints of a value.
+// printedAs is an expression for what the program prints of a value.
 func printedAs(v span.Value) string {
 	list := func(open string, values []span.Value, shut string) string {
 		texts := make([]string, len(values))
@@ -103,6 +104,14 @@ func printedAs(v span.Value) string {
 		return list("{", value, "}")
 	case span.List:
 		return list("[", value, "]")
+	case span.Pointer:
+		return "a pointer to nothing"
+	case span.Map:
+		texts := make([]string, len(value))
+		for i, v := range value {
+			texts[i] = regexp.QuoteMeta(v.Name) + ":" + printedAs(v)
+		}
+		return "map{" + strings.Join(texts, " ") + "}"
 	case span.Dynamic:
 		return printedAs(value.Value)
 	case *span.Error:
@@ -117,48 +126,137 @@ func printedAs(v span.Value) string {
 // A generator writes programs.
 type generator struct {
 	*rand.Rand
+	blank bool            // parameters may have no name
 	types strings.Builder // declarations
 	named int
 }
 
-func newGenerator(seed uint64) *generator {
-	return &generator{Rand: rand.New(rand.NewPCG(seed, 4))}
+func newGenerator(seed uint64, blank bool) *generator {
+	return &generator{Rand: rand.New(rand.NewPCG(seed, 4)), blank: blank}
 }
 
-func (g *generator) program(functions int) string {
-	var bodies, calls strings.Builder
-	for i := range functions {
-		g.function(&bodies, &calls, fmt.Sprintf("f%d", i))
-	}
-	return "-- go.mod --\nmodule example.com/signatures\n\ngo 1.18\n-- main.go --\n" + `package main
+// signaturesMain is the beginning of a program: text is what uspan shows of values.
+const signaturesMain = `package main
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
+	"runtime"
+	"sort"
+	"strings"
 )
 
 var seen = map[string][2]string{}
 
 func remember(name string, args, results string) { seen[name] = [2]string{args, results} }
 
-func text(values ...interface{}) (s string) {
+func text(values ...interface{}) string {
+	texts := make([]string, len(values))
 	for i, v := range values {
-		if i > 0 {
-			s += "|"
-		}
-		s += fmt.Sprint(v)
+		texts[i] = show(reflect.ValueOf(v))
 	}
-	return s
+	return strings.Join(texts, "|")
+}
+
+func show(v reflect.Value) string {
+	var parts []string
+	if !v.IsValid() {
+		return "<nil>"
+	}
+	switch v.Kind() {
+	case reflect.Interface, reflect.Ptr, reflect.Map, reflect.Slice, reflect.Chan, reflect.Func:
+		if v.IsNil() {
+			return "<nil>"
+		}
+	}
+	if err, ok := v.Interface().(error); ok {
+		return err.Error()
+	}
+	switch v.Kind() {
+	case reflect.Interface, reflect.Ptr:
+		if v.Kind() == reflect.Ptr && v.Type().Elem().Size() == 0 {
+			return "a pointer to nothing"
+		}
+		return show(v.Elem())
+	case reflect.Struct:
+		for i := 0; i < v.NumField(); i++ {
+			parts = append(parts, show(v.Field(i)))
+		}
+		return "{" + strings.Join(parts, " ") + "}"
+	case reflect.Slice, reflect.Array:
+		bytes := ""
+		for i := 0; i < v.Len(); i++ {
+			parts = append(parts, show(v.Index(i)))
+			if v.Index(i).Kind() == reflect.Uint8 {
+				bytes += string(rune(v.Index(i).Uint()))
+			}
+		}
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return bytes
+		}
+		return "[" + strings.Join(parts, " ") + "]"
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			parts = append(parts, fmt.Sprintf("[%#v]:", key.Interface())+show(v.MapIndex(key)))
+		}
+		sort.Strings(parts)
+		return "map{" + strings.Join(parts, " ") + "}"
+	case reflect.Chan:
+		return fmt.Sprintf("{%d %d}", v.Len(), v.Cap())
+	case reflect.Func:
+		return runtime.FuncForPC(v.Pointer()).Name()
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+func given(n int) string { return fmt.Sprint(n) }
+
+func other() {}
+
+func pointer[T any](v T) *T { return &v }
+
+func filled(c chan int8, n int) chan int8 {
+	for ; n > 0; n-- {
+		c <- int8(n)
+	}
+	return c
+}
+
+// touch writes to memory that is allocated later: a value of which a part lies in a
+// page that was never written cannot be read.
+func touch() {
+	var kept []interface{}
+	for size := 8; size <= 1<<11; size += 8 {
+		for n := 0; n < 1<<14/size; n++ {
+			bytes, pointers := make([]byte, size), make([]*int, size/8)
+			bytes[size-1], pointers[size/8-1] = 1, new(int)
+			kept = append(kept, bytes, pointers)
+		}
+	}
+	runtime.KeepAlive(kept)
+	kept = nil
+	runtime.GC()
 }
 
 func main() {
 	_ = errors.New
-` + calls.String() + "\tjson.NewEncoder(os.Stdout).Encode(seen)\n}\n\n" + g.types.String() + bodies.String()
+	touch()
+`
+
+func (g *generator) program(functions int) string {
+	var bodies, calls strings.Builder
+	for i := range functions {
+		g.function(&bodies, &calls, fmt.Sprintf("f%d", i))
+	}
+	return "-- go.mod --\nmodule example.com/signatures\n\ngo 1.18\n-- main.go --\n" + signaturesMain +
+		calls.String() + "\tjson.NewEncoder(os.Stdout).Encode(seen)\n}\n\n" + g.types.String() + bodies.String()
 }
 
-// function writes a function, and a call of it.
+// function writes a function or a method, and a call of it. What it cannot name it
+// knows all the same.
 func (g *generator) function(body, call *strings.Builder, name string) {
 	list := func(prefix string, n int) (declared, names, values []string) {
 		for i := range n {
@@ -170,26 +268,59 @@ func (g *generator) function(body, call *strings.Builder, name string) {
 		return declared, names, values
 	}
 	params, args, values := list("a", g.IntN(9))
+	if g.IntN(6) == 0 { // variadic
+		elem, value := g.value(2)
+		if elem == "uint8" { // bytes are shown as text
+			value = "'y'"
+		}
+		params, args = append(params, "more ..."+elem), append(args, "more")
+		values = append(values, g.repeat(value, g.IntN(4))...)
+	}
+	for i := range params {
+		if g.blank && g.IntN(10) == 0 && args[i] != "more" {
+			params[i], args[i] = strings.Replace(params[i], args[i], "_", 1), values[i]
+		}
+	}
+	receiver, on := "", ""
+	if g.IntN(4) == 0 {
+		typ, value := g.receiver()
+		of, from := "v "+typ, "v"
+		if pointer := g.IntN(2) == 0; pointer {
+			of, value = "v *"+typ, "pointer("+value+")"
+		}
+		if g.blank && g.IntN(10) == 0 {
+			of, from = strings.Replace(of, "v", "_", 1), value
+		}
+		receiver, on, args = "("+of+") ", value+".", append([]string{from}, args...)
+	}
 	results, rets, returned := list("r", g.IntN(5))
-	fmt.Fprintf(body, "//go:noinline\nfunc %s(%s) (%s) {\n", name, strings.Join(params, ", "), strings.Join(results, ", "))
+	fmt.Fprintf(body, "//go:noinline\nfunc %s%s(%s) (%s) {\n", receiver, name, strings.Join(params, ", "), strings.Join(results, ", "))
 	for i := range rets {
 		fmt.Fprintf(body, "\t%s = %s\n", rets[i], returned[i])
 	}
 	fmt.Fprintf(body, "\tremember(%q, text(%s), text(%s))\n\treturn\n}\n\n", name, strings.Join(args, ", "), strings.Join(rets, ", "))
-	fmt.Fprintf(call, "\t%s(%s)\n", name, strings.Join(values, ", "))
+	fmt.Fprintf(call, "\t%s%s(%s)\n", on, name, strings.Join(values, ", "))
 }
 
-// value is a random type and an expression of that type.
-func (g *generator) value(depth int) (typ, value string) {
+// receiver is a type that can have methods, and an expression of that type.
+func (g *generator) receiver() (typ, value string) {
+	if g.IntN(2) == 0 {
+		return g.structure(3)
+	}
+	of, value := g.scalar()
+	g.named++
+	typ = fmt.Sprintf("t%d", g.named)
+	fmt.Fprintf(&g.types, "type %s %s\n\n", typ, of)
+	return typ, fmt.Sprintf("%s(%s)", typ, value)
+}
+
+// scalar is a random type of one value, and an expression of that type.
+func (g *generator) scalar() (typ, value string) {
 	integers := []struct {
 		name string
 		bits int
-	}{{"int8", 7}, {"int16", 15}, {"int32", 31}, {"int64", 63}, {"int", 63}, {"uint16", 16}, {"uint32", 32}, {"uint64", 64}, {"uint", 64}, {"uintptr", 64}}
-	kinds := 8
-	if depth > 0 {
-		kinds = 13
-	}
-	switch g.IntN(kinds) {
+	}{{"int8", 7}, {"int16", 15}, {"int32", 31}, {"int64", 63}, {"int", 63}, {"uint8", 8}, {"uint16", 16}, {"uint32", 32}, {"uint64", 64}, {"uint", 64}, {"uintptr", 64}}
+	switch g.IntN(7) {
 	case 0, 1, 2:
 		i := integers[g.IntN(len(integers))]
 		return i.name, fmt.Sprintf("%s(%d)", i.name, g.Uint64()>>(64-i.bits))
@@ -199,29 +330,81 @@ func (g *generator) value(depth int) (typ, value string) {
 		return "string", fmt.Sprintf("%q", g.word())
 	case 5:
 		return [2]string{"float32", "float64"}[g.IntN(2)], fmt.Sprint(float64(g.IntN(1000))/8 - 50)
-	case 6:
-		return "complex128", fmt.Sprintf("complex(%d, %d)", g.IntN(9), g.IntN(9))
+	}
+	return [2]string{"complex64", "complex128"}[g.IntN(2)], fmt.Sprintf("complex(%d, %d)", g.IntN(9), g.IntN(9))
+}
+
+// value is a random type and an expression of that type.
+func (g *generator) value(depth int) (typ, value string) {
+	kinds := 8
+	if depth > 0 {
+		kinds = 20
+	}
+	switch g.IntN(kinds) {
+	case 0, 1, 2, 3, 4, 5, 6:
+		return g.scalar()
 	case 7:
 		if g.IntN(2) == 0 {
 			return "error", "nil"
 		}
 		return "error", fmt.Sprintf("errors.New(%q)", g.word())
-	case 8, 9:
+	case 8, 9, 10:
 		return g.structure(depth)
-	case 10, 11: // not of bytes, which are shown as text
+	case 11, 12:
 		elem, value := g.value(depth - 1)
 		n := g.IntN(4)
 		typ = fmt.Sprintf("[%d]%s", n, elem)
 		if g.IntN(3) == 0 {
 			typ = "[]" + elem
 		}
+		if elem == "uint8" { // bytes are shown as text
+			value = "'x'"
+		}
 		return typ, typ + "{" + strings.Join(g.repeat(value, n), ", ") + "}"
+	case 13, 14:
+		return g.pointer(depth)
+	case 15:
+		return g.mapping()
+	case 16:
+		n := g.IntN(4)
+		return "chan int8", [2]string{"nil", fmt.Sprintf("filled(make(chan int8, %d), %d)", n+g.IntN(4), n)}[min(g.IntN(4), 1)]
+	case 17:
+		return "func(int) string", [2]string{"nil", "given"}[g.IntN(2)]
+	case 18:
+		return "func()", [2]string{"nil", "other"}[g.IntN(2)]
 	}
-	inner, value := g.value(0)
-	if inner == "error" {
-		return "interface{}", "interface{}(nil)"
-	}
+	inner, value := g.scalar()
 	return "interface{}", fmt.Sprintf("interface{}(%s(%s))", inner, value)
+}
+
+// pointer is one to what is shown in its place.
+func (g *generator) pointer(depth int) (typ, value string) {
+	typ, value = g.scalar()
+	if g.IntN(2) == 0 {
+		typ, value = g.structure(depth - 1)
+	} else {
+		value = fmt.Sprintf("%s(%s)", typ, value)
+	}
+	if g.IntN(4) == 0 {
+		return "*" + typ, "nil"
+	}
+	return "*" + typ, "pointer(" + value + ")"
+}
+
+// mapping is a map with a few entries, whose keys are as text in the order of their
+// values.
+func (g *generator) mapping() (typ, value string) {
+	elem, value := g.scalar()
+	typ = "map[" + [2]string{"string", "int16"}[g.IntN(2)] + "]" + elem
+	var entries []string
+	for n := range g.IntN(4) {
+		key := strconv.Itoa(n)
+		if strings.HasPrefix(typ, "map[s") {
+			key = strconv.Quote(string(rune('a'+n)) + g.word())
+		}
+		entries = append(entries, key+": "+value)
+	}
+	return typ, typ + "{" + strings.Join(entries, ", ") + "}"
 }
 
 func (g *generator) repeat(value string, n int) []string {
