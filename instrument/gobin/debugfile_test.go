@@ -5,8 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/uspan/uspan/internal/kerneltest"
 	"github.com/uspan/uspan/internal/testprog"
@@ -94,4 +97,86 @@ func TestDebugFile(t *testing.T) {
 	if !errors.Is(err, ErrNoDWARF) || f.DebugProblem() == nil || !strings.Contains(f.DebugProblem().Error(), "belongs to another") {
 		t.Errorf("by the link to another file: %v, %v", err, f.DebugProblem())
 	}
+}
+
+// Debug files are found where distributions put them: by the build ID, and by the
+// link below the path of the executable. The test has a /usr/lib of its own.
+func TestSystemDebugFile(t *testing.T) {
+	const source = "-- go.mod --\nmodule example.com/packaged\n\ngo 1.18\n-- main.go --\npackage main\n\nfunc main() { println(f(1)) }\n\n//go:noinline\nfunc f(n int) int { return n + 1 }\n"
+	withID := testprog.Build(t, source, testprog.Options{Flags: []string{"-ldflags=-B 0x0123456789abcdef"}})
+	kerneltest.RequireRoot(t)
+	runtime.LockOSThread() // for good: the thread ends with the test
+	err := unix.Unshare(unix.CLONE_NEWNS)
+	if err == nil {
+		err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	}
+	dir := t.TempDir()
+	exe, debug := filepath.Join(dir, "app"), filepath.Join(dir, "symbols", "app.debug")
+	if err := os.Mkdir(filepath.Dir(debug), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"objcopy", "--only-keep-debug", withID, debug}, {"strip", "-o", exe, withID}, {"objcopy", "--add-gnu-debuglink=" + debug, exe, exe + "-linked"},
+	} {
+		if _, err := exec.LookPath(args[0]); err != nil {
+			kerneltest.Missing(t, "needs %s", args[0])
+		}
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", args, err, out)
+		}
+	}
+	if err == nil {
+		err = unix.Mount("none", "/usr/lib", "tmpfs", 0, "")
+	}
+	if err != nil {
+		kerneltest.Missing(t, "needs a mount namespace: %v", err)
+	}
+	content, err := os.ReadFile(debug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(path string, content []byte) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(exe, from, problem string) {
+		t.Helper()
+		f, err := Open(exe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for _, fn := range f.Functions() {
+			if fn.Symbol != "main.f" {
+				continue
+			}
+			sig, err := f.Signature(&fn)
+			if found := err == nil && len(sig.Params) == 1 && sig.Params[0].Name == "n"; found != (from != "") || f.DebugFile() != from {
+				t.Errorf("%s: %v, from %q, want %q", exe, err, f.DebugFile(), from)
+			}
+			if got := f.DebugProblem(); (got != nil) != (problem != "") || got != nil && !strings.Contains(got.Error(), problem) {
+				t.Errorf("%s: problem %v, want %q", exe, got, problem)
+			}
+			return
+		}
+		t.Error("no main.f")
+	}
+	check(exe, "", "")
+	check(exe+"-linked", "", "")
+	byLink := debugRoot + dir + "/app.debug"
+	put(byLink, content)
+	check(exe, "", "")
+	check(exe+"-linked", byLink, "")
+	byID := debugRoot + "/.build-id/01/23456789abcdef.debug"
+	put(byID, content)
+	check(exe, byID, "")
+	check(exe+"-linked", byID, "")
+	put(byID, []byte("none"))
+	check(exe, "", "debug file "+byID+": it is no ELF file")
+	check(exe+"-linked", byLink, "")
 }
