@@ -233,16 +233,16 @@ func (l *layouter) slice(t *gobin.Type, depth int) *Node {
 
 func (l *layouter) array(t *gobin.Type, depth int, what where) *Node {
 	size := uint32(min(t.Size, 1<<31-1))
+	count := uint32(min(t.Len, 1<<31-1))
+	if bytesOf(t) { // in registers, too: one of them at most
+		return &Node{Kind: ByteArray, Size: size, Count: count, Limit: min(count, l.stringBytes)}
+	}
 	if what == inRegisters {
 		if t.Len == 0 {
 			return &Node{Kind: Array, Elem: none("no element")}
 		}
 		elem := l.of(t.Elem, depth, what)
 		return &Node{Kind: Array, Size: elem.Size, Elem: elem, Count: 1, Limit: 1}
-	}
-	count := uint32(min(t.Len, 1<<31-1))
-	if bytesOf(t) {
-		return &Node{Kind: ByteArray, Size: size, Count: count, Limit: min(count, l.stringBytes)}
 	}
 	elem, limit := l.elem(t.Elem, depth)
 	if limit == 0 {

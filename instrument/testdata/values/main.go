@@ -123,8 +123,8 @@ func slices(a []int, none []int, empty []string, s []string, b []bool, f []float
 func big(a []uint64) { use(a) }
 
 //go:noinline
-func arrays(a [3]int, one [1]string, none [0]int, s [2]string) ([2]int8, [1]int) {
-	use(a, one, none, s)
+func arrays(a [3]int, one [1]string, none [0]int, s [2]string, octet [1]byte) ([2]int8, [1]int) {
+	use(a, one, none, s, octet)
 	return [2]int8{-1, 2}, [1]int{5}
 }
 
@@ -253,7 +253,7 @@ func main() {
 	}
 	slices([]int{1, -2, 3}, nil, []string{}, []string{"x", "", "yz"}, []bool{true, false}, []float64{1.5, -2}, long)
 	big([]uint64{1, 1 << 63})
-	arrays([3]int{1, 2, 3}, [1]string{"one"}, [0]int{}, [2]string{"a", "b"})
+	arrays([3]int{1, 2, 3}, [1]string{"one"}, [0]int{}, [2]string{"a", "b"}, [1]byte{'x'})
 	structs(point{1, -2}, item{"tea", 2.5, 3}, huge{})
 	structSlices([]item{{"a", 1, 2}, {"b", 3, 4}}, []*item{{"c", 5, 6}, nil}, [][]int{{1}, {2, 3}})
 	mail, n, f, yes := "eve@example.com", 42, 2.75, true
