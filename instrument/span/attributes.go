@@ -73,7 +73,7 @@ func (v Value) attributes(key string, add func(key string, value any)) {
 		parts("", value)
 	case Dynamic:
 		add(key+".type", value.Type)
-		value.Value.attributes(value.key(key), add)
+		value.attributes(value.key(key), add)
 	case *Error:
 		switch {
 		case value == nil:
