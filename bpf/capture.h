@@ -14,13 +14,9 @@ static __always_inline __u32 read_values(struct hit *hit, struct registers *r,
 {
 	__u32 index = COOKIE_FUNCTION(hit->cookie);
 	struct function *function = bpf_map_lookup_elem(&functions, &index);
-	struct reading reading = {
-		.values = values,
-		.cookie = hit->cookie,
-		.depth = unknown_zero,
-		.secret = unknown_zero,
-		.stopped = unknown_zero,
-	};
+	struct progress *progress = &values->progress;
+	struct reading reading = {.values = values, .progress = progress, .cookie = hit->cookie};
+	__u32 limit = room();
 	struct root *root;
 	struct chunk *chunk;
 
@@ -28,13 +24,19 @@ static __always_inline __u32 read_values(struct hit *hit, struct registers *r,
 	if (!function || !chunk)
 		return used;
 	root = &function->roots[results];
-	if (root->size > chunk_bytes)
+	if (root->size > chunk_bytes || used + sizeof(*chunk) + root->size > limit)
 		return used;
-	chunk->size = chunk->good = root->size;
+	if (root->reserve < limit)
+		limit -= root->reserve;
+	limit &= ~(WORD - 1); /* as chunks are padded */
+	*chunk = (struct chunk){.size = root->size, .good = root->held};
 	copy_arguments((__u64 *)(chunk + 1), r, root->registers);
-	reading.used = used + sizeof(*chunk) + root->size;
+	*progress = (struct progress){
+		.used = used + sizeof(*chunk) + root->size,
+		.limit = limit,
+	};
 	if (!root->count)
-		return reading.used;
+		return progress->used;
 	values->levels[0] = (struct level){
 		.address = hit->return_address + root->stack,
 		.position = used + sizeof(*chunk),
@@ -44,7 +46,9 @@ static __always_inline __u32 read_values(struct hit *hit, struct registers *r,
 		.chunk = used,
 	};
 	bpf_loop(STEPS_MAX, next_step, &reading, 0);
-	return reading.used;
+	if (chunk->status == CHUNK_OK)
+		chunk->status = progress->stopped ? progress->why : CHUNK_STEPS;
+	return progress->used;
 }
 
 /* Reads the arguments of a call into a new entry; their size in bytes, or negative. */

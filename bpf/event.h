@@ -102,13 +102,17 @@ enum step_op {
 	STEP_INTERFACE = 4, /* the words at `offset`; go on by the dynamic type */
 	STEP_ARRAY = 5,	    /* `limit` elements at `offset`: no chunk of their own */
 	STEP_SHAPE = 6, /* the value at `offset`, by the dictionary at `guard` of the arguments */
+	STEP_PART = 7,	/* one element, at `offset` of the current one, into a chunk of its own */
 };
 
 enum step_flags {
-	STEP_WHOLE = 1, /* elements are read at once, not by ranges among their steps */
-	STEP_EMPTY = 2, /* an interface without methods: its first word is the type */
-	STEP_KEY = 4,	/* a string that says whether what GUARD_PUBLIC guards is read */
-	STEP_INDEX = 8, /* the word behind a pointer has to be above `limit` */
+	STEP_WHOLE = 1,	  /* elements are read at once, not by ranges among their steps */
+	STEP_EMPTY = 2,	  /* an interface without methods: its first word is the type */
+	STEP_KEY = 4,	  /* a key that may hold text: with what it leads to it is judged */
+	STEP_INDEX = 8,	  /* the word behind a pointer has to be above `limit` */
+	STEP_PUBLIC = 16, /* read only where the last STEP_KEY does not look like a secret */
+	STEP_TEXT = 32,	  /* of a key: its own bytes are text, too */
+	STEP_SECRET = 64, /* of a dynamic type: as a key, it cannot be judged */
 };
 
 /* When a step is taken: what it needs to find at `guard` of the element. */
@@ -118,7 +122,6 @@ enum step_guard {
 	GUARD_NOT_ZERO = 2, /* a word that is not */
 	GUARD_TOP_HASH = 3, /* a byte of a bucket's top hashes: the slot is in use */
 	GUARD_CONTROL = 4,  /* a byte of a group's control word: the slot is in use */
-	GUARD_PUBLIC = 8,   /* besides: the last STEP_KEY does not look like a secret */
 };
 
 /* Where a STEP_DATA has the number of elements. */
@@ -140,7 +143,11 @@ struct step {
 	__u32 first;  /* of the steps for each element of what is followed */
 	__u16 count;
 	__u16 guard; /* offset in the element */
-	__u32 skip;  /* STEP_POINTER: what is read lies that far behind the address, in bytes */
+	/*
+	 * STEP_POINTER: what is read lies that far behind the address, in bytes.
+	 * STEP_DATA: so many bytes of each element are not in the chunk.
+	 */
+	__u32 skip;
 };
 
 /* How the reading of a chunk went. */
@@ -150,12 +157,16 @@ enum chunk_status {
 	CHUNK_INVALID = 2, /* a length that no Go value has */
 	CHUNK_TYPE = 3,	   /* a dynamic type without steps */
 	CHUNK_DEEP = 4,	   /* too many chunks lead to it */
-	CHUNK_SECRET = 5,  /* a key that looks like a secret: what is behind it is not read */
+	CHUNK_SECRET = 5,  /* not read: its key looks like a secret, or could not be judged */
+	CHUNK_STEPS = 6,   /* of a root: the reading ended at the bound of steps */
 };
 
 /*
- * Heads `size` bytes, padded to 8, of which the first `good` were read. The
- * chunk of an interface begins with the address of the dynamic type.
+ * Heads `size` bytes, padded to 8, of which the first `good` were read: where a
+ * part of an element is not wanted (a secret), that part counts as read if what is
+ * behind it was. The chunk of an interface begins with the address of the dynamic
+ * type. Of a root, the status says why the reading ended before it was done, if
+ * not for want of room: nothing is said of that.
  */
 struct chunk {
 	__u16 size;
@@ -175,7 +186,7 @@ struct dynamic_key {
 struct dynamic {
 	__u32 first;
 	__u16 count;
-	__u8 flags;  /* STEP_WHOLE */
+	__u8 flags;  /* STEP_WHOLE, STEP_SECRET */
 	__u8 direct; /* the interface's data is the value, not its address */
 	__u32 size;  /* of the value in bytes, where it is not */
 };
@@ -191,6 +202,8 @@ struct root {
 	__u16 registers; /* a bit for each that is read */
 	__u16 size;	 /* in bytes, a multiple of 8 */
 	__s16 stack;	 /* what is at offset 0, from the return address on */
+	__u16 held;	 /* bytes of it that registers hold */
+	__u16 reserve;	 /* of arguments: bytes of the event that are kept for results */
 };
 
 enum part {

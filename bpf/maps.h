@@ -72,15 +72,33 @@ struct level {
 	__u32 first;	/* of the steps */
 	__u16 count;
 	__u16 next;
-	__u32 left;  /* elements, this one among them */
-	__u32 chunk; /* position of the chunk's head */
+	__u16 left;  /* elements, this one among them */
+	__u16 gap;   /* between two of them in the target, in bytes */
+	__u16 chunk; /* position of the chunk's head */
+	__u16 hops;  /* elements that lead to it */
 };
 
-#define LEVELS 8 /* chunks that lead to each other */
+#define LEVELS 8 /* of which some elements are still to come, or some steps of one */
+#define HOPS_MAX 9
+
+/* How far a reading of values has come. */
+struct progress {
+	__u32 used;    /* bytes of values.bytes */
+	__u32 limit;   /* bytes of them that may be used */
+	__u32 depth;   /* index of the current level */
+	__u32 key;     /* index of the level whose key is being read; 0: none is */
+	__u16 secret;  /* the last STEP_KEY looks like one, or could not be seen to its end */
+	__u16 full;    /* a chunk had no room: none is made any more */
+	__u16 stopped; /* nothing is read any more */
+	__u16 why;     /* as the root chunk's status says it */
+	__u32 text;    /* position of text of a key that is to be judged next */
+	__u32 length;  /* of it; 0: there is none */
+};
 
 /* Captured values on their way into an event. */
 struct values {
-	struct level levels[LEVELS]; /* of the hit that is being looked at */
+	struct progress progress; /* of the hit that is being looked at */
+	struct level levels[LEVELS];
 	struct event event;
 	__u8 bytes[];
 };

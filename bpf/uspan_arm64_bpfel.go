@@ -67,6 +67,7 @@ const (
 	uspanChunkStatusCHUNK_TYPE    uspanChunkStatus = 3
 	uspanChunkStatusCHUNK_DEEP    uspanChunkStatus = 4
 	uspanChunkStatusCHUNK_SECRET  uspanChunkStatus = 5
+	uspanChunkStatusCHUNK_STEPS   uspanChunkStatus = 6
 )
 
 type uspanClass uint32
@@ -365,6 +366,8 @@ type uspanRoot struct {
 	Registers uint16
 	Size      uint16
 	Stack     int16
+	Held      uint16
+	Reserve   uint16
 }
 
 type uspanRootCall struct {
@@ -432,10 +435,13 @@ type uspanStep struct {
 type uspanStepFlags uint32
 
 const (
-	uspanStepFlagsSTEP_WHOLE uspanStepFlags = 1
-	uspanStepFlagsSTEP_EMPTY uspanStepFlags = 2
-	uspanStepFlagsSTEP_KEY   uspanStepFlags = 4
-	uspanStepFlagsSTEP_INDEX uspanStepFlags = 8
+	uspanStepFlagsSTEP_WHOLE  uspanStepFlags = 1
+	uspanStepFlagsSTEP_EMPTY  uspanStepFlags = 2
+	uspanStepFlagsSTEP_KEY    uspanStepFlags = 4
+	uspanStepFlagsSTEP_INDEX  uspanStepFlags = 8
+	uspanStepFlagsSTEP_PUBLIC uspanStepFlags = 16
+	uspanStepFlagsSTEP_TEXT   uspanStepFlags = 32
+	uspanStepFlagsSTEP_SECRET uspanStepFlags = 64
 )
 
 type uspanStepGuard uint32
@@ -446,7 +452,6 @@ const (
 	uspanStepGuardGUARD_NOT_ZERO uspanStepGuard = 2
 	uspanStepGuardGUARD_TOP_HASH uspanStepGuard = 3
 	uspanStepGuardGUARD_CONTROL  uspanStepGuard = 4
-	uspanStepGuardGUARD_PUBLIC   uspanStepGuard = 8
 )
 
 type uspanStepLength uint32
@@ -467,6 +472,7 @@ const (
 	uspanStepOpSTEP_INTERFACE uspanStepOp = 4
 	uspanStepOpSTEP_ARRAY     uspanStepOp = 5
 	uspanStepOpSTEP_SHAPE     uspanStepOp = 6
+	uspanStepOpSTEP_PART      uspanStepOp = 7
 )
 
 type uspanTrace struct {
@@ -494,8 +500,8 @@ const (
 type uspanValuesLayout uint32
 
 const (
-	uspanValuesLayoutVALUES_EVENT uspanValuesLayout = 256
-	uspanValuesLayoutVALUES_BYTES uspanValuesLayout = 344
+	uspanValuesLayoutVALUES_EVENT uspanValuesLayout = 288
+	uspanValuesLayoutVALUES_BYTES uspanValuesLayout = 376
 )
 
 type uspanWorker struct {

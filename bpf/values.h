@@ -15,20 +15,26 @@
 #define STEPS_MAX 1024
 #define WORD 8
 
-/* The state of one reading. */
+/* One reading. What changes lies in the entry: the verifier need not follow it. */
 struct reading {
 	struct values *values;
+	struct progress *progress;
 	__u64 cookie;
-	__u32 used;   /* bytes of values->bytes in use */
-	__u32 depth;  /* index of the current level */
-	__u32 secret; /* whether the last STEP_KEY looked like one, or could not be seen */
-	__u32 stopped;
 };
 
-/* Whether there is room for the longest chunk, and what is in it can be found. */
+/*
+ * Where the chunk behind `used` bytes begins. The verifier has to see that the
+ * longest one can be found there, which is twice as much as it takes.
+ */
 static __always_inline struct chunk *new_chunk(struct values *values, __u32 used)
 {
 	return place(values, used, 2 * chunk_bytes + sizeof(struct chunk));
+}
+
+/* What may be used of values->bytes: new_chunk finds a chunk wherever that ends. */
+static __always_inline __u32 room(void)
+{
+	return values_bytes - 2 * chunk_bytes - sizeof(struct chunk);
 }
 
 /* The word of the chunks at a position; 0 where there is none. */
@@ -74,9 +80,7 @@ static __always_inline bool guard_holds(struct reading *reading, struct level *l
 	struct values *values = reading->values;
 	__u32 at = level->position + step->guard;
 
-	if (step->guarded & GUARD_PUBLIC && reading->secret)
-		return false;
-	switch (step->guarded & ~GUARD_PUBLIC) {
+	switch (step->guarded) {
 	case GUARD_ZERO:
 		return !word_at(values, at);
 	case GUARD_NOT_ZERO:
@@ -89,37 +93,77 @@ static __always_inline bool guard_holds(struct reading *reading, struct level *l
 	return true;
 }
 
+/* Ends the reading. */
+static __always_inline void stop(struct reading *reading, __u16 why)
+{
+	reading->progress->stopped = true;
+	reading->progress->why = why;
+}
+
 /* What a step, or a dynamic type, says of the elements that it leads to. */
 struct elements {
 	__u64 address;
 	__u32 left;
-	__u32 size;
+	__u32 size; /* in the chunk */
+	__u32 gap;  /* what else each has in the target */
 	__u32 first;
 	__u16 count;
-	__u8 whole;
-	__u8 pad;
+	__u16 whole;
+	__u32 pad;
 };
 
-/* Goes on with the elements at a position. False: too deep. */
+/*
+ * Goes on with the elements at a position, in place of the current ones where
+ * these were the last. False: too deep.
+ */
 static __always_inline bool go_down(struct reading *reading, struct elements *elements,
 				    __u32 position, __u32 chunk)
 {
-	struct level *below;
+	struct level *level = &reading->values->levels[reading->progress->depth & (LEVELS - 1)];
+	__u16 hops = level->hops + 1;
 
 	if (!elements->count || !elements->left)
 		return true;
-	if (reading->depth >= LEVELS - 1)
+	if (hops > HOPS_MAX)
 		return false;
-	below = &reading->values->levels[++reading->depth & (LEVELS - 1)];
-	*below = (struct level){
+	if (level->next < level->count || level->left > 1) {
+		if (reading->progress->depth >= LEVELS - 1)
+			return false;
+		level = &reading->values->levels[++reading->progress->depth & (LEVELS - 1)];
+	}
+	*level = (struct level){
 		.address = elements->address,
 		.position = position,
 		.size = elements->size,
 		.first = elements->first,
 		.count = elements->count,
 		.left = elements->left,
+		.gap = elements->gap,
 		.chunk = chunk,
+		.hops = hops,
 	};
+	return true;
+}
+
+/*
+ * As many of the elements as there is room for in a chunk, behind `before` bytes.
+ * False: not even one.
+ */
+static __always_inline bool fit(struct reading *reading, struct elements *elements, __u32 before)
+{
+	__u64 taken = (__u64)reading->progress->used + sizeof(struct chunk) + before;
+	__u64 room = reading->progress->limit;
+
+	if (taken > room)
+		return false;
+	room -= taken;
+	if ((__u64)elements->left * elements->size <= room)
+		return true;
+	if (elements->size > room)
+		return false;
+	elements->left = (__u32)room / elements->size;
+	if (reading->progress->key) /* nobody has seen the rest */
+		reading->progress->secret = true;
 	return true;
 }
 
@@ -130,9 +174,14 @@ static __always_inline bool go_down(struct reading *reading, struct elements *el
 static __always_inline void read_elements(struct reading *reading, struct chunk *chunk,
 					  struct elements *elements, __u32 before)
 {
-	__u32 head = reading->used, position = head + sizeof(*chunk) + before;
-	__u32 n = elements->left * elements->size;
+	__u32 head = reading->progress->used, position = head + sizeof(*chunk) + before;
+	__u32 n;
 
+	if (!fit(reading, elements, before)) {
+		reading->progress->full = true;
+		return;
+	}
+	n = elements->left * elements->size;
 	chunk->size = chunk->good = before;
 	if (n + before > chunk_bytes) {
 		chunk->status = CHUNK_INVALID;
@@ -140,18 +189,22 @@ static __always_inline void read_elements(struct reading *reading, struct chunk 
 		   read_memory(reading->values, position, elements->address, n)) {
 		chunk->status = CHUNK_FAULT;
 	} else {
-		chunk->size = chunk->good = before + n;
+		chunk->size = before + n;
+		if (elements->whole)
+			chunk->good = before + n;
 		if (!go_down(reading, elements, position, head))
 			chunk->status = CHUNK_DEEP;
 	}
-	reading->used += sizeof(*chunk) + PADDED(chunk->size);
+	reading->progress->used += sizeof(*chunk) + PADDED(chunk->size);
 }
 
+/* One element: what a pointer leads to, or a part of the current one. */
 static __always_inline void follow_pointer(struct reading *reading, struct chunk *chunk,
-					   struct step *step, __u32 at)
+					   struct level *level, struct step *step, __u32 at)
 {
 	struct elements elements = {
-		.address = word_at(reading->values, at),
+		.address = step->op == STEP_PART ? level->address + step->offset
+						 : word_at(reading->values, at),
 		.left = 1,
 		.size = step->size,
 		.first = step->first,
@@ -168,24 +221,12 @@ static __always_inline void follow_pointer(struct reading *reading, struct chunk
 			return;
 		if (length > LENGTH_MAX) {
 			chunk->status = CHUNK_INVALID;
-			reading->used += sizeof(*chunk);
+			reading->progress->used += sizeof(*chunk);
 			return;
 		}
 	}
 	elements.address += step->skip;
 	read_elements(reading, chunk, &elements, 0);
-}
-
-/* A key that was not read, or not to its end, cannot be called harmless. */
-static __always_inline void judge(struct reading *reading, struct chunk *chunk, __u32 head,
-				  __u64 length)
-{
-	if (chunk->status == CHUNK_OK && length <= chunk->size &&
-	    !looks_secret(reading->values, head + sizeof(*chunk), chunk->size))
-		return;
-	reading->secret = true;
-	if (chunk->status == CHUNK_OK)
-		chunk->status = CHUNK_SECRET;
 }
 
 static __always_inline void follow_data(struct reading *reading, struct chunk *chunk,
@@ -198,11 +239,9 @@ static __always_inline void follow_data(struct reading *reading, struct chunk *c
 		.count = step->count,
 		.whole = step->flags & STEP_WHOLE,
 	};
-	__u32 head = reading->used;
 	__u64 length;
 
-	if (step->flags & STEP_KEY)
-		reading->secret = false;
+	elements.gap = step->skip;
 	switch (step->length) {
 	case LENGTH_LOG2:
 	case LENGTH_HALF:
@@ -220,15 +259,16 @@ static __always_inline void follow_data(struct reading *reading, struct chunk *c
 	if (!length || !elements.address)
 		return;
 	if (length > LENGTH_MAX) {
-		reading->secret = true;
 		chunk->status = CHUNK_INVALID;
-		reading->used += sizeof(*chunk);
+		reading->progress->used += sizeof(*chunk);
 		return;
 	}
-	elements.left = length > step->limit ? step->limit : length;
+	elements.left = step->limit;
+	if (length <= step->limit)
+		elements.left = length;
+	else if (reading->progress->key) /* nobody has seen the rest */
+		reading->progress->secret = true;
 	read_elements(reading, chunk, &elements, 0);
-	if (step->flags & STEP_KEY)
-		judge(reading, chunk, head, length);
 }
 
 static __always_inline void follow_interface(struct reading *reading, struct chunk *chunk,
@@ -248,7 +288,7 @@ static __always_inline void follow_interface(struct reading *reading, struct chu
 	    bpf_probe_read_user(&type, sizeof(type), (void *)(type + WORD))) {
 		count(&counted.unreadable);
 		chunk->status = CHUNK_FAULT;
-		reading->used += sizeof(*chunk);
+		reading->progress->used += sizeof(*chunk);
 		return;
 	}
 	*(__u64 *)(chunk + 1) = type;
@@ -259,10 +299,12 @@ static __always_inline void follow_interface(struct reading *reading, struct chu
 		read_elements(reading, chunk, &elements, sizeof(type));
 		return;
 	}
+	if (dynamic->flags & STEP_SECRET)
+		reading->progress->secret |= reading->progress->key != 0;
 	elements.first = dynamic->first;
 	elements.count = dynamic->count;
 	if (dynamic->direct) {
-		__u32 head = reading->used;
+		__u32 head = reading->progress->used;
 
 		read_elements(reading, chunk, &(struct elements){}, sizeof(type));
 		if (!go_down(reading, &elements, at + WORD, head))
@@ -303,35 +345,56 @@ static __always_inline void follow_shape(struct reading *reading, struct level *
 		elements.count = dynamic->count;
 	}
 	if (!go_down(reading, &elements, at, level->chunk))
-		reading->stopped = true;
+		stop(reading, CHUNK_DEEP);
 }
 
 /*
- * Reads a part of the current element. Where that fails, the chunk is worth
+ * Reads a range of the current element. Where that fails, the chunk is worth
  * nothing, nor is what has been read for its elements: nothing comes behind it.
  */
 static __always_inline void read_range(struct reading *reading, struct level *level,
 				       struct step *step)
 {
 	struct values *values = reading->values;
-	struct chunk *chunk;
+	struct chunk *chunk = place(values, level->chunk, sizeof(*chunk));
+	__u32 at = level->position + step->offset;
 
-	if (!read_memory(values, level->position + step->offset, level->address + step->offset,
-			 step->size))
-		return;
-	reading->stopped = true;
-	chunk = place(values, level->chunk, sizeof(*chunk));
 	if (!chunk)
 		return;
+	if (!read_memory(values, at, level->address + step->offset, step->size)) {
+		__u32 good = at + step->size - level->chunk - sizeof(*chunk);
+
+		if (good > chunk->good && good <= chunk->size)
+			chunk->good = good;
+		return;
+	}
+	stop(reading, CHUNK_OK);
 	chunk->good = 0;
 	chunk->status = CHUNK_FAULT;
-	reading->used = level->chunk + sizeof(*chunk) + PADDED(chunk->size);
+	reading->progress->used = level->chunk + sizeof(*chunk) + PADDED(chunk->size);
+}
+
+/*
+ * Has the next turn judge what a step has read of a key: what was not read cannot
+ * be called harmless.
+ */
+static __always_inline void judge(struct reading *reading, struct chunk *chunk, __u32 head,
+				  struct step *step)
+{
+	__u32 type = step->op == STEP_INTERFACE ? WORD : 0;
+
+	if (chunk->status != CHUNK_OK || chunk->size < type)
+		reading->progress->secret = true;
+	if (step->op == STEP_PART && !(step->flags & STEP_TEXT))
+		return;
+	reading->progress->text = head + sizeof(*chunk) + type;
+	reading->progress->length = chunk->size - type;
 }
 
 static __always_inline void take_step(struct reading *reading, struct level *level,
 				      struct step *step)
 {
-	__u32 at = level->position + step->offset;
+	__u32 at = level->position + step->offset, head;
 	struct chunk *chunk;
 
 	if (step->op == STEP_RANGE) {
@@ -347,57 +410,86 @@ static __always_inline void take_step(struct reading *reading, struct level *lev
 			.count = step->count,
 		};
 
-		/* There is no chunk that could say so. */
 		if (!go_down(reading, &elements, at, level->chunk))
-			reading->stopped = true;
+			stop(reading, CHUNK_DEEP);
 		return;
 	}
 	if (step->op == STEP_SHAPE) {
 		follow_shape(reading, level, step, at);
 		return;
 	}
-	chunk = new_chunk(reading->values, reading->used);
-	if (!chunk)
+	chunk = new_chunk(reading->values, reading->progress->used);
+	if (!chunk || reading->progress->used + sizeof(*chunk) > reading->progress->limit)
+		reading->progress->full = true;
+	if (reading->progress->full || !chunk)
 		return;
-	switch (step->op) {
-	case STEP_POINTER:
-		follow_pointer(reading, chunk, step, at);
-		return;
-	case STEP_DATA:
-		follow_data(reading, chunk, level, step, at);
-		return;
-	case STEP_INTERFACE:
-		follow_interface(reading, chunk, step, at);
+	*chunk = (struct chunk){};
+	if (step->flags & STEP_KEY) {
+		reading->progress->key = reading->progress->depth;
+		reading->progress->secret = false;
+	}
+	if (step->flags & STEP_PUBLIC && reading->progress->secret) {
+		chunk->status = CHUNK_SECRET;
+		reading->progress->used += sizeof(*chunk);
 		return;
 	}
+	head = reading->progress->used;
+	switch (step->op) {
+	case STEP_POINTER:
+	case STEP_PART:
+		follow_pointer(reading, chunk, level, step, at);
+		break;
+	case STEP_DATA:
+		follow_data(reading, chunk, level, step, at);
+		break;
+	case STEP_INTERFACE:
+		follow_interface(reading, chunk, step, at);
+		break;
+	}
+	if (reading->progress->key && reading->progress->used > head)
+		judge(reading, chunk, head, step);
 }
 
 static long next_step(__u32 n, void *context)
 {
 	struct reading *reading = context;
-	struct level *level = &reading->values->levels[reading->depth & (LEVELS - 1)];
+	struct level *level = &reading->values->levels[reading->progress->depth & (LEVELS - 1)];
 	struct step *step;
 	__u32 index;
 
-	if (reading->stopped || !new_chunk(reading->values, reading->used))
+	if (reading->progress->stopped)
 		return 1;
+	if (reading->progress->length) {
+		if (!reading->progress->secret &&
+		    looks_secret(reading->values, reading->progress->text,
+				 reading->progress->length))
+			reading->progress->secret = true;
+		reading->progress->length = 0;
+		return 0;
+	}
+	if (reading->progress->depth <= reading->progress->key)
+		reading->progress->key = 0;
 	if (level->next >= level->count) {
 		if (level->left > 1) {
 			level->left--;
 			level->position += level->size;
-			level->address += level->size;
+			level->address += level->size + level->gap;
 			level->next = 0;
 			return 0;
 		}
-		if (!reading->depth)
+		if (!reading->progress->depth) {
+			stop(reading, CHUNK_OK);
 			return 1;
-		reading->depth--;
+		}
+		reading->progress->depth--;
 		return 0;
 	}
 	index = level->first + level->next++;
 	step = bpf_map_lookup_elem(&steps, &index);
-	if (!step)
+	if (!step) {
+		stop(reading, CHUNK_OK);
 		return 1;
+	}
 	if (guard_holds(reading, level, step))
 		take_step(reading, level, step);
 	return 0;

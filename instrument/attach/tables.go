@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"math"
 	"math/bits"
 	"slices"
 	"unsafe"
@@ -79,6 +80,7 @@ func newTables(plans []*plan.Plan, options Options) *tables {
 				Roots: [2]bpf.Root{root(&f.Args, first), root(&f.Results, first)},
 				Error: errorPlace(f.Error),
 			}
+			function.Roots[0].Reserve = uint16(min(f.Reserve(), math.MaxUint16))
 			t.roots(&function, f)
 			t.functions = append(t.functions, function)
 			for n := range f.Entries {
@@ -104,7 +106,12 @@ func newTables(plans []*plan.Plan, options Options) *tables {
 	}
 	t.chunkBytes = (t.chunkBytes + 7) &^ 7
 	// A chunk is begun where there is room for the longest one, twice over (values.h).
-	t.valuesBytes = max(min(room, options.EventBytes), minValues) + chunkHead + 2*t.chunkBytes
+	room = max(min(room, options.EventBytes), minValues)
+	t.valuesBytes = room + chunkHead + 2*t.chunkBytes
+	for i := range t.functions { // arguments have half of it, whatever results there are
+		args := &t.functions[i].Roots[0]
+		args.Reserve = min(args.Reserve, uint16(room/2))
+	}
 	return t
 }
 
@@ -177,7 +184,7 @@ const chunkHead, interfaceHead = int(unsafe.Sizeof(bpf.Chunk{})), 8
 // chunkOf is the size of the longest chunk that a step makes, in bytes.
 func chunkOf(s *plan.Step) int {
 	switch s.Op {
-	case plan.ReadRange, plan.FollowPointer:
+	case plan.ReadRange, plan.FollowPointer, plan.FollowPart:
 		return int(s.Size)
 	case plan.FollowData:
 		return int(s.Size) * int(s.Limit)
@@ -197,6 +204,7 @@ func root(p *plan.Part, first uint32) bpf.Root {
 		Registers: p.Registers,
 		Size:      uint16(p.Size),
 		Stack:     int16(p.Stack),
+		Held:      uint16(p.Held()),
 	}
 }
 
@@ -208,6 +216,7 @@ var (
 		plan.FollowInterface: bpf.StepInterface,
 		plan.EachElement:     bpf.StepArray,
 		plan.FollowShape:     bpf.StepShape,
+		plan.FollowPart:      bpf.StepPart,
 	}
 	guards = map[plan.Guard]uint8{
 		plan.Unguarded:    bpf.GuardNone,
@@ -250,7 +259,10 @@ func stepOf(s *plan.Step, first uint32) bpf.Step {
 		step.Flags |= bpf.StepKey
 	}
 	if s.Public {
-		step.Guarded |= bpf.GuardPublic
+		step.Flags |= bpf.StepPublic
+	}
+	if s.Text {
+		step.Flags |= bpf.StepText
 	}
 	return step
 }
@@ -271,6 +283,9 @@ func dynamic(d *plan.Dynamic, first uint32) bpf.Dynamic {
 	dynamic := bpf.Dynamic{First: first + d.Program.First, Count: d.Program.Count, Size: d.Size}
 	if d.Whole {
 		dynamic.Flags |= bpf.StepWhole
+	}
+	if d.Unseen {
+		dynamic.Flags |= bpf.StepSecret
 	}
 	if d.Direct {
 		dynamic.Direct = 1

@@ -62,7 +62,7 @@ func (l *layouter) part(params []gobin.Param, at []assignment, function string, 
 func (p *Part) place(at []assignment) {
 	start := int64(-1) // of the part of the stack
 	for i := range p.Captures {
-		if !at[i].registers && extent(p.Captures[i].Node) > 0 && (start < 0 || at[i].offset < start) {
+		if !at[i].registers && p.Captures[i].Node.Extent() > 0 && (start < 0 || at[i].offset < start) {
 			start = at[i].offset &^ (wordSize - 1)
 		}
 	}
@@ -91,11 +91,11 @@ func (p *Part) place(at []assignment) {
 	}
 	p.Stack = int32(start) - int32(p.Size)
 	for i := range p.Captures {
-		if !at[i].registers && extent(p.Captures[i].Node) > 0 {
+		if !at[i].registers && p.Captures[i].Node.Extent() > 0 {
 			p.Captures[i].Offset = words*wordSize + uint32(at[i].offset-start)
 			p.Captures[i].onStack = true
 			p.Captures[i].stack = int32(at[i].offset)
-			p.Size = max(p.Size, p.Captures[i].Offset+extent(p.Captures[i].Node))
+			p.Size = max(p.Size, p.Captures[i].Offset+p.Captures[i].Node.Extent())
 		}
 	}
 	p.Size = (p.Size + wordSize - 1) &^ (wordSize - 1)
@@ -120,7 +120,7 @@ func (p *Part) compile(c *compiler) {
 	for _, r := range merge(read, never) {
 		steps = append(steps, Step{Op: ReadRange, Offset: r.start, Size: r.end - r.start})
 	}
-	for i := range p.Captures {
+	for _, i := range p.Order() {
 		steps = append(steps, c.follow(p.Captures[i].Node, p.Captures[i].Offset)...)
 	}
 	p.Program = c.add(steps)

@@ -54,6 +54,8 @@ func (b *builder) dynamics() {
 			switch {
 			case of == ofError && !errors[withoutTypes(strings.TrimPrefix(types[i].Name, "*"))]:
 				continue
+			case of == ofKey && !comparable(types[i].Name):
+				continue
 			case of == ofAddr && !addresses[types[i].Name]:
 				continue
 			}
@@ -72,12 +74,15 @@ func (b *builder) dynamic(rt gobin.RuntimeType, of uint32) {
 	if err != nil || t.Kind == gobin.Invalid || t.Kind == gobin.Interface || t.Kind == gobin.EmptyInterface {
 		return
 	}
-	depth := int(of)
-	if of >= ofAddr {
+	depth, what := int(of), inMemory
+	switch of {
+	case ofKey:
+		depth, what = keyDepth, inKey
+	case ofError, ofAddr:
 		depth = 1
 	}
-	node := b.layouter.of(t, depth, inMemory)
-	if extent(node) > chunkMax-wordSize {
+	node := b.layouter.of(t, depth, what)
+	if node.Extent() > chunkMax-wordSize {
 		node = none("more than %d bytes long", chunkMax-wordSize)
 	}
 	b.plan.Dynamics = append(b.plan.Dynamics, b.compileDynamic(rt, of, t, node))
@@ -86,6 +91,10 @@ func (b *builder) dynamic(rt gobin.RuntimeType, of uint32) {
 // compileDynamic is what is read of values of a type, by a node.
 func (b *builder) compileDynamic(rt gobin.RuntimeType, of uint32, t *gobin.Type, node *Node) Dynamic {
 	d := Dynamic{Type: rt.Addr, Of: of, Direct: direct(t), Node: node}
+	if of == ofKey {
+		_, whole := node.text()
+		d.Unseen = !whole
+	}
 	if node.Kind == None {
 		// nothing to be read: whoever decodes says why
 	} else if d.Direct {
@@ -95,6 +104,11 @@ func (b *builder) compileDynamic(rt gobin.RuntimeType, of uint32, t *gobin.Type,
 		d.Program, d.Whole, d.Size = e.Program, e.whole, e.size
 	}
 	return d
+}
+
+// comparable says by its name whether a type can be that of a key.
+func comparable(name string) bool {
+	return !strings.HasPrefix(name, "[]") && !strings.HasPrefix(name, "map[") && !strings.HasPrefix(name, "func(")
 }
 
 // direct says whether an interface holds a value of the type itself: it is a

@@ -73,7 +73,11 @@ func (l *layouter) entry(at *link, node *Node) (entry *Node, problem string) {
 	if problem != "" {
 		return nil, problem
 	}
+	if layout.Group.elsewhere {
+		part = behind(part)
+	}
 	layout.Group.Elem = part
+	layout.Group.settle()
 	layout.Entries = math.MaxUint32
 	return &Node{Kind: Entry, Type: at.t.Name, Size: wordSize, Map: layout, Elem: part, Key: at.key}, ""
 }
@@ -81,7 +85,7 @@ func (l *layouter) entry(at *link, node *Node) (entry *Node, problem string) {
 // partOf is a value of so many bytes of which a node at an offset alone is read: a
 // struct of one field.
 func partOf(node *Node, skip, size int64) (part *Node, problem string) {
-	if end := skip + int64(extent(node)); size > math.MaxInt32 || end > chunkMax {
+	if end := skip + int64(node.Extent()); size > math.MaxInt32 || end > chunkMax {
 		return nil, fmt.Sprintf("it lies beyond the first %d bytes", chunkMax)
 	}
 	return &Node{Kind: Struct, Size: uint32(size), Fields: []Field{{Offset: uint32(skip), Node: node}}}, ""

@@ -251,7 +251,7 @@ func FuzzExpressions(f *testing.F) {
 					t.Errorf("a root chunk of %d bytes", part.Size)
 				}
 				for _, c := range part.Captures {
-					if c.Node == nil || extent(c.Node) > 0 && c.Offset+extent(c.Node) > part.Size {
+					if c.Node == nil || c.Node.Extent() > 0 && c.Offset+c.Node.Extent() > part.Size {
 						t.Errorf("%s = %s: at %d of %d", c.Name, c.Expression, c.Offset, part.Size)
 					}
 				}

@@ -12,8 +12,10 @@ const (
 	defaultStringBytes = 128
 	defaultItems       = 16
 	defaultDepth       = 1
-	maxFields          = 32 // of a struct
-	maxGroups          = 4  // of a map
+	maxFields          = 32      // of a struct
+	maxGroups          = 4       // of a map
+	maxGroup           = 1 << 14 // bytes of one
+	keyDepth           = 1
 )
 
 // Bounds of Rules.StringBytes and Rules.Items: a chunk.
@@ -31,6 +33,7 @@ const MaxDepth = 4
 const (
 	ofError = 255
 	ofAddr  = 254
+	ofKey   = 253 // of keys of maps
 )
 
 // A layouter makes nodes of types. Depth is how many levels of structs may still
@@ -59,6 +62,9 @@ type where uint8
 const (
 	inMemory where = iota
 	inRegisters
+	// inKey is within a key of a map. All is shown that tells it from others: structs
+	// whatever the depth, and pointers as such.
+	inKey
 )
 
 func newLayouter(rules *Rules, secrets *Automaton) *layouter {
@@ -118,6 +124,9 @@ func (l *layouter) make(t *gobin.Type, depth int, what where) *Node {
 	case gobin.String:
 		return &Node{Kind: String, Size: stringSize, Limit: l.stringBytes}
 	case gobin.Pointer:
+		if what == inKey {
+			return &Node{Kind: Address, Size: wordSize}
+		}
 		return l.pointer(t, depth)
 	case gobin.Slice:
 		return l.slice(t, depth)
@@ -127,7 +136,7 @@ func (l *layouter) make(t *gobin.Type, depth int, what where) *Node {
 		if isTime(t) {
 			return &Node{Kind: Time, Size: timeSize}
 		}
-		if depth <= 0 && size > 0 {
+		if depth <= 0 && size > 0 && what != inKey {
 			n := none("a struct below the capture depth")
 			n.Size = size
 			return n
@@ -136,6 +145,8 @@ func (l *layouter) make(t *gobin.Type, depth int, what where) *Node {
 	case gobin.Interface, gobin.EmptyInterface:
 		n := &Node{Kind: Interface, Size: interfaceSize, Empty: t.Kind == gobin.EmptyInterface, Of: uint32(depth)}
 		switch {
+		case what == inKey:
+			n.Of = ofKey
 		case t.Error:
 			n.Kind, n.Of = Error, ofError
 		case t.Name == "net.Addr":
@@ -145,6 +156,9 @@ func (l *layouter) make(t *gobin.Type, depth int, what where) *Node {
 	case gobin.Map:
 		return l.mapping(t, depth)
 	case gobin.Chan:
+		if what == inKey {
+			return &Node{Kind: Address, Size: wordSize}
+		}
 		return &Node{Kind: Chan, Size: wordSize}
 	case gobin.Func:
 		return &Node{Kind: Func, Size: wordSize}
@@ -189,17 +203,17 @@ func bytesOf(t *gobin.Type) bool {
 
 // elem is the node of an element, and how many of them are read at most; 0 with a
 // node that says why.
-func (l *layouter) elem(t *gobin.Type, depth int) (*Node, uint32) {
+func (l *layouter) elem(t *gobin.Type, depth int, what where) (*Node, uint32) {
 	switch {
 	case t == nil:
 		return none("the type of its elements is not known"), 0
 	case simple(t), t.Kind == gobin.Interface, t.Kind == gobin.EmptyInterface:
-	case depth <= 0:
+	case depth <= 0 && what != inKey:
 		return none("elements of type %s below the capture depth", t.Name), 0
 	case t.Kind == gobin.Slice, t.Kind == gobin.Array, t.Kind == gobin.Map:
 		depth--
 	}
-	n := l.of(t, depth, inMemory)
+	n := l.of(t, depth, what)
 	if n.Kind == None {
 		return n, 0
 	}
@@ -224,7 +238,7 @@ func (l *layouter) slice(t *gobin.Type, depth int) *Node {
 	if bytesOf(t) {
 		return &Node{Kind: Bytes, Size: sliceSize, Limit: l.stringBytes}
 	}
-	elem, limit := l.elem(t.Elem, depth)
+	elem, limit := l.elem(t.Elem, depth, inMemory)
 	if limit == 0 {
 		return none("%s", elem.Reason)
 	}
@@ -244,7 +258,7 @@ func (l *layouter) array(t *gobin.Type, depth int, what where) *Node {
 		elem := l.of(t.Elem, depth, what)
 		return &Node{Kind: Array, Size: elem.Size, Elem: elem, Count: 1, Limit: 1}
 	}
-	elem, limit := l.elem(t.Elem, depth)
+	elem, limit := l.elem(t.Elem, depth, what)
 	if limit == 0 {
 		n := none("%s", elem.Reason)
 		n.Size = size
@@ -283,7 +297,7 @@ func (l *layouter) structure(t *gobin.Type, depth int, what where) *Node {
 		default:
 			f.Node = l.of(field.Type, depth-1, what)
 		}
-		if what == inMemory && extent(f.Node) > 0 && offset+extent(f.Node) > chunkMax {
+		if what != inRegisters && f.Node.Extent() > 0 && offset+f.Node.Extent() > chunkMax {
 			f.Node = none("beyond the first %d bytes", chunkMax)
 		}
 		n.Fields = append(n.Fields, f)

@@ -16,6 +16,7 @@ func (l *layouter) mapping(t *gobin.Type, depth int) *Node {
 	if layout == nil {
 		return none("a map whose layout is not known")
 	}
+	layout.Group.settle()
 	return &Node{Kind: Map, Size: wordSize, Map: layout}
 }
 
@@ -55,18 +56,28 @@ func (l *layouter) mapLayout(t *gobin.Type, depth int) *MapLayout {
 		m.TableSize, m.Groups = uint32(table.Size), uint32(groups.Offset+data.Offset)
 		group = pointee(data)
 	}
-	m.Group = l.group(group, m.Swiss, depth)
+	m.Group = l.group(group, t, m.Swiss, depth)
 	if m.Group == nil {
 		return nil
 	}
-	m.Limit, m.Entries = min(maxGroups, chunkMax/m.Group.Size), l.items
+	m.Limit, m.Entries = maxGroups, l.items
 	return m
 }
 
+// settle decides how the group is read.
+func (g *Group) settle() {
+	holds, whole := g.Key.text()
+	if g.Judged = holds; !whole {
+		g.Elem = &Node{Kind: Redacted, Type: g.Elem.Type, Size: g.ElemStride}
+	}
+	g.KeyBytes, g.ElemBytes = g.Key.Extent(), g.Elem.Extent()
+	g.Apart = g.Judged || maxGroups*g.Size > chunkMax || g.Key.secret() || g.Elem.secret()
+}
+
 // group lays out a bucket {tophash, keys, values} or a group {ctrl, slots}, in
-// some versions {ctrl, keys, elems}.
-func (l *layouter) group(t *gobin.Type, swiss bool, depth int) *Group {
-	if t == nil || t.Size == 0 || t.Size > chunkMax {
+// some versions {ctrl, keys, elems}, of a map.
+func (l *layouter) group(t, of *gobin.Type, swiss bool, depth int) *Group {
+	if t == nil || t.Size <= 0 || t.Size > maxGroup {
 		return nil
 	}
 	g := &Group{Size: uint32(t.Size), Swiss: swiss}
@@ -96,8 +107,30 @@ func (l *layouter) group(t *gobin.Type, swiss bool, depth int) *Group {
 	default:
 		return nil
 	}
-	g.Key, g.Elem = l.of(key, depth, inMemory), l.of(elem, depth, inMemory)
+	g.elsewhere = elsewhere(elem, of.Elem)
+	g.Key, g.Elem = l.slot(key, of.Key, keyDepth, inKey), l.slot(elem, of.Elem, depth, inMemory)
 	return g
+}
+
+// slot is the node of a key or an element of a type. What is large is not in its
+// slot, which has a pointer to it.
+func (l *layouter) slot(t, of *gobin.Type, depth int, what where) *Node {
+	if !elsewhere(t, of) {
+		return l.of(t, depth, what)
+	}
+	return behind(l.of(of, depth, what))
+}
+
+func elsewhere(t, of *gobin.Type) bool {
+	return t.Kind == gobin.Pointer && of != nil && of.Kind != gobin.Pointer && of.Size > wordSize
+}
+
+// behind is the node of a pointer to what has a node.
+func behind(n *Node) *Node {
+	if n.Kind == None {
+		return &Node{Kind: None, Type: n.Type, Size: wordSize, Reason: n.Reason}
+	}
+	return &Node{Kind: Pointer, Type: n.Type, Size: wordSize, Elem: n}
 }
 
 // field finds a field of a struct.

@@ -109,11 +109,90 @@ type Group struct {
 	Keys, KeyStride   uint32
 	Elems, ElemStride uint32
 	Key, Elem         *Node
+	// Judged says that keys may hold text: what belongs to one is read only where
+	// it does not look like a secret.
+	Judged bool
+	// Apart says that keys and elements are read one by one, for the slots in use,
+	// into chunks of their own; of the group itself, only the bytes in front.
+	Apart bool
+	// KeyBytes and ElemBytes are how many of the first bytes of each are read, then.
+	KeyBytes, ElemBytes uint32
+
+	elsewhere bool // an element is a pointer to what the map has for one
 }
 
-// Judged says that what belongs to a key is read only where the key does not look
-// like a secret.
-func (g *Group) Judged() bool { return g.Key.Kind == String }
+// Head is how much of a group is read as a whole, in bytes.
+func (g *Group) Head() uint32 {
+	if g.Apart {
+		return g.Control + Slots
+	}
+	return g.Size
+}
+
+// Extent is how many of a value's first bytes have to be read to show it.
+func (n *Node) Extent() uint32 {
+	ranges := n.ranges()
+	if len(ranges) == 0 {
+		return 0
+	}
+	return ranges[len(ranges)-1].end
+}
+
+// text says whether a key may hold text, and whether all of that is read, so that
+// it can be judged.
+func (n *Node) text() (holds, whole bool) {
+	holds, whole = false, true
+	add := func(part *Node) {
+		h, w := part.text()
+		holds, whole = holds || h, whole && w
+	}
+	switch n.Kind {
+	case Int, Uint, Bool, Float, Complex, Address, Time, Duration:
+	case String, Interface:
+		holds = true
+	case ByteArray:
+		return true, n.Limit == n.Count
+	case Pointer:
+		add(n.Elem)
+	case Array:
+		add(n.Elem)
+		whole = whole && (!holds || n.Limit == n.Count)
+	case Struct:
+		for i := range n.Fields {
+			add(n.Fields[i].Node)
+		}
+		if n.Left > 0 {
+			return true, false
+		}
+	default: // it may be anything
+		return true, false
+	}
+	return holds, whole
+}
+
+// secret says whether some of the value must not be read.
+func (n *Node) secret() bool {
+	var read, never []span
+	n.collect(0, &read, &never)
+	return len(never) > 0
+}
+
+// inline says whether text is among the bytes of the value itself.
+func (n *Node) inline() bool {
+	switch n.Kind {
+	case ByteArray:
+		return true
+	case Array:
+		return n.Elem.inline()
+	case Struct:
+		for i := range n.Fields {
+			if n.Fields[i].Node.inline() {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // Slots is the number of slots of a group (abi.SwissMapGroupSlots, bucketCnt).
 const Slots = 8

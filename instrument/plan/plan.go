@@ -3,7 +3,11 @@
 // function of the executable and the rules: it needs no kernel and no root.
 package plan
 
-import "github.com/uspan/uspan/instrument/gobin"
+import (
+	"math/bits"
+
+	"github.com/uspan/uspan/instrument/gobin"
+)
 
 // Rules say which functions are traced and what is captured.
 type Rules struct {
@@ -195,6 +199,25 @@ type Part struct {
 	Program Program
 }
 
+// Held is how much of the root chunk registers hold, in bytes.
+func (p *Part) Held() uint32 { return uint32(bits.Len16(p.Registers)) * wordSize }
+
+// Order is that in which the chunks of the captures come: that of the captures, but
+// for an error that is the last one, which says whether a call has failed. It comes
+// first, so that there is room for it.
+func (p *Part) Order() []int {
+	order := make([]int, 0, len(p.Captures))
+	last := len(p.Captures) - 1
+	if last >= 0 && p.Captures[last].Node.Kind == Error {
+		order = append(order, last)
+		last--
+	}
+	for i := range last + 1 {
+		order = append(order, i)
+	}
+	return order
+}
+
 // A Capture is one parameter or result, or a part of one.
 type Capture struct {
 	// Name is the parameter's name, or its index ("0") where it has none, or that
@@ -221,9 +244,11 @@ type Dynamic struct {
 	Type uint64
 	Of   uint32
 	// Direct says that the interface's data is the value, not its address.
-	Direct  bool
-	Node    *Node
-	Size    uint32
-	Whole   bool
+	Direct bool
+	Node   *Node
+	Size   uint32
+	Whole  bool
+	// Unseen says that, as a key of a map, it may hold text of which not all is read.
+	Unseen  bool
 	Program Program
 }

@@ -26,6 +26,20 @@ func (p *Plan) Room(f *Function) (room, longest uint32) {
 	return room, longest
 }
 
+// Reserve is how many bytes of an event are kept for the results when arguments are
+// read: for what registers and the stack hold of them, and for an error.
+func (f *Function) Reserve() uint32 {
+	p := &f.Results
+	if !p.Reads() {
+		return 0
+	}
+	reserve := headSize + p.Size
+	if n := len(p.Captures); n > 0 && p.Captures[n-1].Node.Kind == Error {
+		reserve += headSize + wordSize + interfaceRoom
+	}
+	return reserve
+}
+
 // headSize is that of struct chunk (bpf/event.h).
 const headSize = 8
 
@@ -39,7 +53,7 @@ func (p *Plan) programRoom(program Program) (room, longest uint32) {
 		switch step.Op {
 		case ReadRange:
 			continue
-		case FollowPointer:
+		case FollowPointer, FollowPart:
 			elements = 1
 		case FollowInterface:
 			room += headSize + wordSize + interfaceRoom

@@ -11,9 +11,10 @@ type Step struct {
 	Op    Op
 	Whole bool
 	Empty bool
-	// Key says that the data is a key which may look like a secret, Public that
-	// the step is taken only where the last one does not.
-	Key, Public bool
+	// Key says that the part is a key which may look like a secret, Text that its own
+	// bytes are text. Public says that a part is read only where the last key does not
+	// look like one.
+	Key, Text, Public bool
 	// Element says that FollowPointer is for an element of index Limit, and taken only
 	// where the word behind the address, the number of elements, is above that.
 	Element bool
@@ -22,7 +23,8 @@ type Step struct {
 	// Offset is in the element that the step is taken for, GuardAt as well.
 	Offset, GuardAt uint32
 	Size, Limit     uint32
-	// Skip is how far behind the address what FollowPointer reads begins.
+	// Skip is how far behind the address what FollowPointer reads begins; of each
+	// element of FollowData, how many bytes are not in the chunk.
 	Skip uint32
 	// Program is what is read of each element that the step leads to.
 	Program Program
@@ -45,6 +47,7 @@ const (
 	FollowInterface
 	EachElement
 	FollowShape
+	FollowPart
 )
 
 // A Guard is on which condition a step is taken.
@@ -73,36 +76,11 @@ const (
 // A span is bytes of an element.
 type span struct{ start, end uint32 }
 
-// extent is how many of a value's first bytes have to be read to show it.
-func extent(n *Node) uint32 {
-	ranges := n.ranges()
-	if len(ranges) == 0 {
-		return 0
-	}
-	return ranges[len(ranges)-1].end
-}
-
 // ranges are the bytes of a value that are read, ascending: all that it shows,
 // and what lies between, unless that is redacted.
 func (n *Node) ranges() []span {
 	var read, never []span
 	n.collect(0, &read, &never)
-	return merge(read, never)
-}
-
-func (g *Group) ranges() []span {
-	read := []span{{g.Control, g.Control + Slots}}
-	var never []span
-	for i := range uint32(Slots) {
-		g.Key.collect(g.Keys+i*g.KeyStride, &read, &never)
-		elem := g.Elems + i*g.ElemStride
-		if g.Judged() { // only once its key is known
-			never = append(never, span{elem, elem + g.ElemStride})
-			continue
-		}
-		g.Elem.collect(elem, &read, &never)
-	}
-	slices.SortFunc(read, func(a, b span) int { return int(a.start) - int(b.start) })
 	return merge(read, never)
 }
 
@@ -147,6 +125,7 @@ func (n *Node) collect(at uint32, read, never *[]span) {
 type compiler struct {
 	steps    []Step
 	programs map[*Node]elements
+	apart    map[*Node]elements
 	groups   map[*Group]elements
 }
 
@@ -155,10 +134,13 @@ type elements struct {
 	Program
 	whole bool
 	size  uint32 // of the part of one that is read
+	last  bool   // what is behind that part must not be read
 }
 
 func newCompiler() *compiler {
-	return &compiler{programs: make(map[*Node]elements), groups: make(map[*Group]elements)}
+	return &compiler{
+		programs: make(map[*Node]elements), apart: make(map[*Node]elements), groups: make(map[*Group]elements),
+	}
 }
 
 // element compiles what is read of an element that lies in a chunk: the ranges,
@@ -167,9 +149,30 @@ func (c *compiler) element(n *Node) elements {
 	if known, ok := c.programs[n]; ok {
 		return known
 	}
-	e, steps := inOneOrMore(n.ranges())
+	var read, never []span
+	n.collect(0, &read, &never)
+	e, steps := inOneOrMore(merge(read, never))
+	e.last = slices.ContainsFunc(never, func(s span) bool { return s.start >= e.size })
 	e.Program = c.add(append(steps, c.follow(n, 0)...))
 	c.programs[n] = e
+	return e
+}
+
+// several compiles what is read of elements that lie behind each other.
+func (c *compiler) several(n *Node) elements {
+	e := c.element(n)
+	if !e.whole || !e.last {
+		return e
+	}
+	if known, ok := c.apart[n]; ok {
+		return known
+	}
+	steps := slices.Clone(c.steps[e.First:][:e.Count])
+	if e.size > 0 {
+		steps = append([]Step{{Op: ReadRange, Size: e.size}}, steps...)
+	}
+	e.Program, e.whole = c.add(steps), false
+	c.apart[n] = e
 	return e
 }
 
@@ -204,7 +207,7 @@ func (c *compiler) follow(n *Node, at uint32) []Step {
 	case String, Bytes, IP:
 		return []Step{{Op: FollowData, Offset: at, Size: 1, Limit: n.Limit, Whole: true}}
 	case Slice:
-		e := c.element(n.Elem)
+		e := c.several(n.Elem)
 		return []Step{{Op: FollowData, Offset: at, Size: n.Elem.Size, Limit: n.Limit, Whole: e.whole, Program: e.Program}}
 	case Pointer:
 		e := c.element(n.Elem)
@@ -247,20 +250,23 @@ func (c *compiler) follow(n *Node, at uint32) []Step {
 func (c *compiler) mapHeader(m *MapLayout) Program {
 	group := c.group(m.Group)
 	if !m.Swiss {
-		bucket := Step{Op: FollowData, Size: m.Group.Size, Limit: m.Limit, Whole: group.whole, Program: group.Program, GuardAt: m.Log2}
+		bucket := Step{
+			Op: FollowData, Size: group.size, Skip: m.Group.Size - group.size, Limit: m.Limit,
+			Whole: group.whole, Program: group.Program, GuardAt: m.Log2,
+		}
 		now, old := bucket, bucket
 		now.Offset, now.Length = m.Buckets, LengthLog2
 		old.Offset, old.Length = m.Old, LengthHalf
 		return c.add([]Step{now, old})
 	}
 	table := c.add([]Step{{
-		Op: FollowData, Offset: m.Groups, Size: m.Group.Size, Limit: m.Limit, Length: LengthMask,
-		Whole: group.whole, Program: group.Program,
+		Op: FollowData, Offset: m.Groups, Size: group.size, Skip: m.Group.Size - group.size, Limit: m.Limit,
+		Length: LengthMask, Whole: group.whole, Program: group.Program,
 	}})
 	directory := c.add([]Step{{Op: FollowPointer, Size: m.TableSize, Whole: true, Program: table}})
 	return c.add([]Step{
 		{
-			Op: FollowPointer, Offset: m.Dir, Size: m.Group.Size, Guard: WordZero, GuardAt: m.DirLen,
+			Op: FollowPointer, Offset: m.Dir, Size: group.size, Guard: WordZero, GuardAt: m.DirLen,
 			Whole: group.whole, Program: group.Program,
 		},
 		{
@@ -270,25 +276,19 @@ func (c *compiler) mapHeader(m *MapLayout) Program {
 	})
 }
 
-// group compiles what the slots in use of a group lead to.
+// group compiles what is read of a group: all of it and what the slots in use lead
+// to, or one slot in use after the other, its key first.
 func (c *compiler) group(g *Group) elements {
 	if known, ok := c.groups[g]; ok {
 		return known
 	}
-	e, steps := inOneOrMore(g.ranges())
+	e := elements{whole: !g.Apart, size: g.Head()}
+	var steps []Step
+	if g.Apart {
+		steps = append(steps, Step{Op: ReadRange, Offset: g.Control, Size: Slots})
+	}
 	for i := range uint32(Slots) {
-		key := c.follow(g.Key, g.Keys+i*g.KeyStride)
-		elem := c.follow(g.Elem, g.Elems+i*g.ElemStride)
-		if g.Judged() {
-			key[0].Key = true
-			for _, r := range g.Elem.ranges() {
-				elem = append([]Step{{Op: ReadRange, Offset: g.Elems + i*g.ElemStride + r.start, Size: r.end - r.start}}, elem...)
-			}
-			for j := range elem {
-				elem[j].Public = true
-			}
-		}
-		slot := append(key, elem...)
+		slot := append(c.key(g, g.Keys+i*g.KeyStride), c.elem(g, g.Elems+i*g.ElemStride)...)
 		for j := range slot {
 			slot[j].Guard, slot[j].GuardAt = TopHashInUse, g.Control+i
 			if g.Swiss {
@@ -297,7 +297,39 @@ func (c *compiler) group(g *Group) elements {
 		}
 		steps = append(steps, slot...)
 	}
-	e.Program, e.size = c.add(steps), g.Size
+	e.Program = c.add(steps)
 	c.groups[g] = e
 	return e
+}
+
+func (c *compiler) key(g *Group, at uint32) []Step {
+	if !g.Apart {
+		return c.follow(g.Key, at)
+	}
+	steps := c.part(g.Key, at)
+	for i := range steps {
+		steps[i].Key, steps[i].Text = g.Judged, g.Key.inline()
+	}
+	return steps
+}
+
+func (c *compiler) elem(g *Group, at uint32) []Step {
+	if !g.Apart {
+		return c.follow(g.Elem, at)
+	}
+	steps := c.part(g.Elem, at)
+	for i := range steps {
+		steps[i].Public = g.Judged
+	}
+	return steps
+}
+
+// part compiles what is read of a value in a chunk of its own; nothing where there
+// is nothing to be read.
+func (c *compiler) part(n *Node, at uint32) []Step {
+	e := c.element(n)
+	if e.size == 0 {
+		return nil
+	}
+	return []Step{{Op: FollowPart, Offset: at, Size: e.size, Whole: e.whole, Program: e.Program}}
 }

@@ -52,11 +52,12 @@ func (s *Span) Attributes() []Attribute {
 
 // attributes adds the value under a key: one attribute, or one for each part of
 // it, whose keys go on from there. A nil error as the last result is told by the
-// status, a value that was not captured by uspan.unavailable.
+// status, a value that was not captured by uspan.unavailable. A struct without fields
+// is told where it is not a field itself.
 func (v Value) attributes(key string, add func(key string, value any)) {
-	parts := func(between string, values []Value) {
+	parts := func(values []Value) {
 		for _, part := range values {
-			part.attributes(key+between+part.Name, add)
+			part.attributes(key+part.Name, add)
 		}
 	}
 	switch value := v.Value.(type) {
@@ -66,11 +67,18 @@ func (v Value) attributes(key string, add func(key string, value any)) {
 	case Pointer:
 		add(key, value.String())
 	case Struct:
-		parts(".", value)
+		if len(value) == 0 {
+			add(key, "{}")
+		}
+		for _, field := range value {
+			if inner, ok := field.Value.(Struct); !ok || len(inner) > 0 {
+				field.attributes(key+"."+field.Name, add)
+			}
+		}
 	case List:
-		parts("", value)
+		parts(value)
 	case Map:
-		parts("", value)
+		parts(value)
 	case Dynamic:
 		add(key+".type", value.Type)
 		value.attributes(value.key(key), add)
@@ -90,8 +98,12 @@ func (v Value) attributes(key string, add func(key string, value any)) {
 // key is that of what an interface holds: its parts, or the one value, beside the
 // dynamic type. (`type` is no name that a field could have.)
 func (d Dynamic) key(key string) string {
-	switch d.Value.Value.(type) {
-	case Struct, List, Map:
+	switch held := d.Value.Value.(type) {
+	case Struct:
+		if len(held) > 0 {
+			return key
+		}
+	case List, Map:
 		return key
 	}
 	return key + ".value"

@@ -1,6 +1,7 @@
 package span
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -68,7 +69,8 @@ func (c *composer) part(name string, v Value, quoted bool) {
 	}
 }
 
-// join adds the messages of a list of errors, a line each.
+// join adds the messages of a list of errors, a line each, up to the first of which
+// nothing was read.
 func (c *composer) join(name string) {
 	v := c.fields.find(name)
 	list, ok := v.Value.(List)
@@ -77,6 +79,10 @@ func (c *composer) join(name string) {
 	}
 	for i, element := range list {
 		if i > 0 {
+			if unread(element) {
+				v.Note = fmt.Sprintf("%d of %d", i, max(len(list), all(v.Note)))
+				break
+			}
 			c.text.WriteByte('\n')
 		}
 		c.part("."+name+element.Name, element, false)
@@ -85,6 +91,18 @@ func (c *composer) join(name string) {
 		c.text.WriteString("\n…")
 		c.cut = append(c.cut, "."+name+": "+v.Note)
 	}
+}
+
+// unread says of an error that nothing is known of it but that there is one.
+func unread(v Value) bool {
+	err, ok := v.Value.(*Error)
+	return v.Value == nil || ok && err != nil && err.Message == "" && err.Value.Value == nil && err.Value.Note == noRoom
+}
+
+// all is the second number of a note such as `16 of 20`.
+func all(note string) (n int) {
+	_, _ = fmt.Sscanf(note, "%d of %d", new(int), &n)
+	return n
 }
 
 // empty says of a text that there is none.

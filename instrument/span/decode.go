@@ -11,6 +11,7 @@ import (
 const (
 	noMemory   = "no memory for it in the kernel"
 	noRoom     = "no room left in the event"
+	manySteps  = "too many values before it"
 	tailCall   = "the function ended by jumping into another one"
 	fault      = "its memory could not be read"
 	invalid    = "its length is not that of a Go value"
@@ -111,7 +112,6 @@ type decoder struct {
 	chunks    []byte
 	missing   string // why there is nothing behind the last chunk
 	arguments []byte // the root chunk of the arguments
-	secret    bool   // the last key looks like a secret, or could not be judged
 }
 
 // A source is where what a value leads to comes from.
@@ -124,7 +124,7 @@ const (
 )
 
 func (d *decoder) part(p *plan.Part) []Value {
-	values := make([]Value, 0, len(p.Captures))
+	values := make([]Value, len(p.Captures))
 	var root []byte
 	why := "" // the root chunk is missing
 	if p.Reads() {
@@ -132,11 +132,15 @@ func (d *decoder) part(p *plan.Part) []Value {
 		switch root = bytes; {
 		case !ok:
 			why = d.missing
+		case chunk.Status == bpf.ChunkSteps:
+			d.missing = manySteps
+		case chunk.Status == bpf.ChunkDeep:
+			d.missing = tooDeep
 		case chunk.Status != bpf.ChunkOK:
 			why = fault
 		}
 	}
-	for i := range p.Captures {
+	for _, i := range p.Order() {
 		c := &p.Captures[i]
 		v := Value{Name: c.Name}
 		switch {
@@ -145,16 +149,28 @@ func (d *decoder) part(p *plan.Part) []Value {
 		default:
 			v.Value, v.Note = d.value(c.Node, after(root, c.Offset), stream)
 		}
-		values = append(values, v)
+		values[i] = v
 	}
 	return values
 }
 
 func after(bytes []byte, at uint32) []byte { return bytes[min(int(at), len(bytes)):] }
 
+// next takes a chunk, and of its bytes those that were read.
 func (d *decoder) next() (chunk bpf.Chunk, bytes []byte, ok bool) {
 	chunk, bytes, d.chunks, ok = bpf.NextChunk(d.chunks)
-	return chunk, bytes, ok
+	return chunk, bytes[:min(int(chunk.Good), len(bytes))], ok
+}
+
+// short is why memory is not as long as a value.
+func (d *decoder) short(from source) string {
+	switch from {
+	case stream:
+		return d.missing
+	case nowhere:
+		return tooDeep
+	}
+	return fault
 }
 
 // follow returns the memory at an address, of which the programs read size bytes
@@ -177,16 +193,13 @@ func (d *decoder) follow(addr, size uint64, from source) (memory []byte, next so
 	case bpf.ChunkOK:
 		return bytes, stream, ""
 	case bpf.ChunkSecret:
-		d.secret = true
-		return bytes, stream, ""
+		return nil, nowhere, isRedacted
 	case bpf.ChunkDeep:
 		return bytes, nowhere, ""
 	case bpf.ChunkInvalid:
-		d.secret = true
 		return nil, nowhere, invalid
 	case bpf.ChunkFault:
-		d.secret = true
-		if len(bytes) > 0 { // read in parts, one of which failed: the end
+		if chunk.Size > 0 { // read in parts, one of which failed: the end
 			d.missing = cutShort
 		}
 		if memory = d.exe.readOnly(addr-d.bias, size); memory != nil {
@@ -216,12 +229,12 @@ func (d *decoder) value(n *plan.Node, memory []byte, from source) (value any, no
 		return d.elements(n.Elem, memory, min(n.Limit, n.Count), uint64(n.Count), from)
 	case plan.ByteArray:
 		if uint32(len(memory)) < n.Limit {
-			return nil, fault
+			return nil, d.short(from)
 		}
 		return byteText(memory[:n.Limit], uint64(n.Count))
 	}
 	if uint32(len(memory)) < n.Size {
-		return nil, fault
+		return nil, d.short(from)
 	}
 	if value, ok := scalar(n, memory); ok {
 		return value, ""
@@ -282,7 +295,7 @@ func (d *decoder) value(n *plan.Node, memory []byte, from source) (value any, no
 		return d.value(n.Elem, memory, next)
 	case plan.Len:
 		if len(memory) < 8 {
-			return nil, fault
+			return nil, d.short(next)
 		}
 		return int64(word(memory, 0)), ""
 	case plan.Chan:
@@ -313,9 +326,11 @@ func (d *decoder) structure(n *plan.Node, memory []byte, from source) (any, stri
 // elements are those that lie behind each other, at most limit of all.
 func (d *decoder) elements(n *plan.Node, memory []byte, limit uint32, all uint64, from source) (any, string) {
 	list := make(List, 0, limit)
+	why := ""
 	for i := range limit {
 		at := after(memory, i*n.Size)
-		if len(at) == 0 && n.Size > 0 {
+		if len(at) == 0 && n.Extent() > 0 {
+			why = ": " + d.short(from)
 			break
 		}
 		v := Value{Name: fmt.Sprintf("[%d]", i)}
@@ -324,7 +339,7 @@ func (d *decoder) elements(n *plan.Node, memory []byte, limit uint32, all uint64
 	}
 	note := ""
 	if uint64(len(list)) < all {
-		note = fmt.Sprintf("%d of %d", len(list), all)
+		note = fmt.Sprintf("%d of %d", len(list), all) + why
 	}
 	return list.flat(n), note
 }
@@ -342,28 +357,25 @@ func (d *decoder) dynamic(n *plan.Node, memory []byte, from source) (any, string
 		}
 		return none, ""
 	}
-	switch from {
-	case nowhere:
-		return nil, tooDeep
-	case file:
-		return nil, fault
+	if from != stream {
+		return nil, d.short(from)
 	}
-	chunk, bytes, ok := d.next()
-	if !ok {
-		return nil, d.missing
-	}
+	chunk, bytes, rest, ok := bpf.NextChunk(d.chunks)
+	d.chunks = rest
 	var v Value
-	typ := word(bytes, 0)
-	if len(bytes) < 8 {
-		// runtime.itab: the interface, the type
-		if typ = word(d.exe.readOnly(table-d.bias, 16), 8); typ == 0 {
-			return nil, fault
-		}
-		v.Note = fault
+	var typ uint64
+	if len(bytes) >= 8 {
+		typ, bytes = word(bytes, 0)-d.bias, bytes[8:max(chunk.Good, 8)]
 	} else {
-		typ -= d.bias
+		v.Note = fault
+		if !ok {
+			v.Note = d.missing
+		}
+		if typ = d.held(n, table-d.bias); typ == 0 {
+			return nil, v.Note
+		}
 	}
-	if chunk.Status == bpf.ChunkFault && len(bytes) > 8 {
+	if chunk.Status == bpf.ChunkFault && chunk.Size > 8 {
 		d.missing = cutShort
 	}
 	dynamic := d.exe.dynamics[dynamicKey{typ, n.Of}]
@@ -380,19 +392,29 @@ func (d *decoder) dynamic(n *plan.Node, memory []byte, from source) (any, string
 		v.Note = tooDeep
 	case dynamic.Direct:
 		v.Value, v.Note = d.value(dynamic.Node, memory[8:], stream)
-	case chunk.Status == bpf.ChunkFault && chunk.Good <= 8:
+	case chunk.Status == bpf.ChunkFault:
 		v.Note = fault
 		if memory := d.exe.readOnly(data-d.bias, uint64(dynamic.Size)); memory != nil {
 			v.Value, v.Note = d.value(dynamic.Node, memory, file)
 		}
 	default:
-		v.Value, v.Note = d.value(dynamic.Node, bytes[8:max(chunk.Good, 8)], stream)
+		v.Value, v.Note = d.value(dynamic.Node, bytes, stream)
 	}
 	name := d.exe.typeName(typ)
 	if n.Kind == plan.Error {
 		return newError(name, v)
 	}
 	return Dynamic{Type: name, Value: v}, ""
+}
+
+// held is the type that an interface holds by its first word, if the executable has
+// what that leads to.
+func (d *decoder) held(n *plan.Node, first uint64) uint64 {
+	if n.Empty {
+		return first
+	}
+	// runtime.itab: the interface, the type
+	return word(d.exe.readOnly(first, 16), 8)
 }
 
 // asserted is what an interface holds, where that is of the type that was expected.

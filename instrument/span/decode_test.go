@@ -168,7 +168,8 @@ func TestValues(t *testing.T) {
 		{"string without a chunk", text8, chunk(0, words(heap, 3)), Value{Note: "no room left in the event"}},
 		{"unknown status", text8, str(heap, 3, 99, ""), Value{Note: "unknown status 99"}},
 		{"root that could not be read", int64s, chunk(bpf.ChunkFault, words(0)), Value{Note: "its memory could not be read"}},
-		{"root that is short", int64s, chunk(0, words()), Value{Note: "its memory could not be read"}},
+		{"root that was not read to its end", int64s, chunk(0, words()), Value{Note: "no room left in the event"}},
+		{"the same, at the bound of steps", int64s, chunk(bpf.ChunkSteps, words()), Value{Note: "too many values before it"}},
 		{"bytes", bytes8, slice(4, 0, []byte("text")), Value{Value: "text"}},
 		{"binary", bytes8, slice(3, 0, []byte{0, 1, 254}), Value{Value: "0x0001fe"}},
 		{"long bytes", bytes8, slice(1000, 0, []byte("12345678")), Value{Value: "12345678", Note: "8 of 1000 bytes"}},
@@ -276,10 +277,10 @@ func TestErrors(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			a := newTestAssembler(t, nil, []plan.Capture{{Name: "first", Node: failure}, {Name: "err", Node: failure}})
-			// Only the last result says that a call failed.
+			// Only the last result says that a call failed; it comes first.
 			root, chunks := ofError(errors.New("other"))
 			last, more := ofError(test.err)
-			s := a.Span(record(nil, append(append(chunk(0, words(append(root, last...)...)), chunks...), more...)))
+			s := a.Span(record(nil, append(append(chunk(0, words(append(root, last...)...)), more...), chunks...)))
 			if diff := cmp.Diff(test.failed, s.Error); diff != "" {
 				t.Error(diff)
 			}
@@ -336,7 +337,7 @@ func TestMissingValues(t *testing.T) {
 // bounds, nothing hangs.
 func FuzzDecode(f *testing.F) {
 	group := &plan.Group{Size: 136, Swiss: true, Keys: 8, KeyStride: 16, Elems: 16, ElemStride: 16, Key: int64s, Elem: int64s}
-	bucket := &plan.Group{Size: 272, Keys: 8, KeyStride: 16, Elems: 136, ElemStride: 16, Key: text8, Elem: text8}
+	bucket := &plan.Group{Size: 272, Keys: 8, KeyStride: 16, Elems: 136, ElemStride: 16, Key: text8, Elem: text8, Judged: true, Apart: true, KeyBytes: 16, ElemBytes: 16}
 	swiss := &plan.MapLayout{Size: 48, Swiss: true, Dir: 16, DirLen: 24, TableSize: 32, Groups: 16, Group: group, Limit: 4, Entries: 16}
 	old := &plan.MapLayout{Size: 48, Buckets: 16, Old: 24, Log2: 9, Group: bucket, Limit: 3, Entries: 16}
 	structure := &plan.Node{Kind: plan.Struct, Size: 40, Fields: []plan.Field{

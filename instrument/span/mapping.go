@@ -26,13 +26,9 @@ func (d *decoder) mapping(m *plan.MapLayout, addr uint64, from source) (any, str
 	if uint32(len(header)) < m.Size {
 		return nil, fault
 	}
-	entries := Map{}
+	var entries entries
 	groups := func(addr, n uint64, from source) string {
-		memory, next, why := d.follow(addr, n*uint64(m.Group.Size), from)
-		if why == "" {
-			entries = d.groups(m.Group, memory, next, entries)
-		}
-		return why
+		return d.groups(m.Group, addr, n, from, &entries)
 	}
 	limit := uint64(m.Limit)
 	switch dir := word(header, m.Dir); {
@@ -52,16 +48,7 @@ func (d *decoder) mapping(m *plan.MapLayout, addr uint64, from source) (any, str
 	default:
 		why = d.table(m, dir, from, groups)
 	}
-	all := word(header, 0)
-	if why != "" && len(entries) == 0 && all > 0 {
-		return nil, why
-	}
-	slices.SortFunc(entries, compareKeys)
-	entries = entries[:min(len(entries), int(m.Entries))]
-	if uint64(len(entries)) < all {
-		return entries, fmt.Sprintf("%d of %d", len(entries), all)
-	}
-	return entries, ""
+	return entries.shown(int(m.Entries), word(header, 0), why)
 }
 
 // entry is that of a map with one key, where it was read.
@@ -104,26 +91,129 @@ func (d *decoder) table(m *plan.MapLayout, dir uint64, from source, groups func(
 	return ""
 }
 
-// groups adds the entries of groups that lie behind each other.
-func (d *decoder) groups(g *plan.Group, memory []byte, from source, entries Map) Map {
-	for ; uint32(len(memory)) >= g.Size && g.Size > 0; memory = memory[g.Size:] {
+// entries are those of a map that were read; why is the reason for keys that are not
+// among them, or not whole.
+type entries struct {
+	list Map
+	why  string
+}
+
+// groups adds the entries of n groups that lie behind each other, as far as these
+// were read.
+func (d *decoder) groups(g *plan.Group, addr, n uint64, from source, entries *entries) (why string) {
+	head := g.Head()
+	size := n * uint64(head)
+	if from == file {
+		size = n * uint64(g.Size)
+	}
+	memory, from, why := d.follow(addr, size, from)
+	if why != "" {
+		return why
+	}
+	if from == file {
+		head = g.Size
+	}
+	for ; n > 0; n, addr, memory = n-1, addr+uint64(g.Size), after(memory, head) {
+		if uint32(len(memory)) < head {
+			return d.short(from)
+		}
 		for i := range uint32(plan.Slots) {
 			control := memory[g.Control+i]
 			if g.Swiss && control&controlFree != 0 || !g.Swiss && control < minTopHash {
 				continue
 			}
-			d.secret = false
-			key, note := d.value(g.Key, memory[g.Keys+i*g.KeyStride:], from)
-			v := Value{Name: keyName(key, note)}
-			if g.Judged() && (d.secret || from == file) {
-				v.Note = isRedacted
-			} else {
-				v.Value, v.Note = d.value(g.Elem, memory[g.Elems+i*g.ElemStride:], from)
-			}
-			entries = append(entries, v)
+			d.slot(g, i, memory, addr, from, entries)
 		}
 	}
-	return entries
+	return ""
+}
+
+// slot adds the entry of a slot of a group.
+func (d *decoder) slot(g *plan.Group, i uint32, memory []byte, addr uint64, from source, entries *entries) {
+	part := func(n *plan.Node, at, size uint32) (any, string) {
+		if !g.Apart {
+			return d.value(n, memory[at:], from)
+		}
+		if size == 0 {
+			return d.value(n, nil, from)
+		}
+		memory, next, why := d.follow(addr+uint64(at), uint64(size), from)
+		if why != "" {
+			return nil, why
+		}
+		return d.value(n, memory, next)
+	}
+	key, note := part(g.Key, g.Keys+i*g.KeyStride, g.KeyBytes)
+	v := Value{}
+	if v.Value, v.Note = part(g.Elem, g.Elems+i*g.ElemStride, g.ElemBytes); g.Judged && from == file {
+		v.Value, v.Note = nil, isRedacted
+	}
+	if why := unknown(Value{Value: key, Note: note}); why != "" {
+		entries.why = why
+		if key == nil {
+			return
+		}
+	}
+	v.Name = keyName(key, note)
+	entries.list = append(entries.list, v)
+}
+
+// unknown is why a part of a key is not known; empty where all is.
+func unknown(v Value) string {
+	var parts []Value
+	switch value := v.Value.(type) {
+	case nil:
+		if v.Note != isNil {
+			return v.Note
+		}
+	case Struct:
+		parts = value
+	case List:
+		parts = value
+	case Dynamic:
+		return unknown(value.Value)
+	}
+	for _, part := range parts {
+		if why := unknown(part); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// shown are the first entries in the order of their keys, and what is missing of
+// all, of which some have not been read.
+func (e *entries) shown(limit int, all uint64, why string) (any, string) {
+	list := e.list
+	if why == "" {
+		why = e.why
+	}
+	if why != "" && len(list) == 0 && all > 0 {
+		return nil, why
+	}
+	slices.SortStableFunc(list, compareKeys)
+	list = list[:min(len(list), limit)]
+	tell(list)
+	if uint64(len(list)) >= all && why == "" {
+		return list, ""
+	}
+	note := fmt.Sprintf("%d of %d", len(list), all)
+	if why != "" && len(list) < limit {
+		note += ": " + why
+	}
+	return list, note
+}
+
+// tell tells entries apart whose keys are shown alike: NaN, and times that differ in
+// what is not shown of them.
+func tell(list Map) {
+	for i := 0; i < len(list); {
+		n := 1
+		for ; i+n < len(list) && list[i+n].Name == list[i].Name; n++ {
+			list[i+n].Name = fmt.Sprintf("%s #%d]", strings.TrimSuffix(list[i].Name, "]"), n+1)
+		}
+		i += n
+	}
 }
 
 // keyName is a key as Go would write it to select the entry.
@@ -135,7 +225,9 @@ func keyName(key any, note string) string {
 		}
 		return "[" + strconv.Quote(key) + "]"
 	case nil:
-		return "[?]"
+		return "[nil]"
+	case Dynamic:
+		return keyName(key.Value.Value, key.Note)
 	case Struct, List, Map:
 		return "[{" + describe(Value{Value: key}) + "}]"
 	}
@@ -162,7 +254,12 @@ func describe(v Value) string {
 	switch value := v.Value.(type) {
 	case string:
 		return strconv.Quote(value)
+	case []string:
+		return fmt.Sprintf("%q", value)
 	case nil:
+		if v.Note == isNil {
+			return isNil
+		}
 		return "?"
 	case Struct:
 		parts = value

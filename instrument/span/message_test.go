@@ -129,7 +129,8 @@ func TestCutMessages(t *testing.T) {
 		{"a path that is missing", "*fs.PathError", Value{Value: Struct{field("Op", "open"), {Name: "Path", Note: noRoom}, plain("Err", "no")}}, nil, "", nil},
 		{"a cause that is missing", "*os.SyscallError", Value{Value: Struct{field("Syscall", "read"), {Name: "Err", Note: noRoom}}}, nil, "", nil},
 		{"a cause without a message", "*os.SyscallError", Value{Value: Struct{field("Syscall", "read"), cause("Err", "*main.T", Value{Value: Struct{{Name: "Code", Value: int64(1)}}})}}, nil, "", nil},
-		{"one of several missing", "*errors.joinError", Value{Value: Struct{{Name: "errs", Value: List{plain("[0]", "a"), {Name: "[1]", Note: noRoom}}}}}, nil, "", nil},
+		{"the last of several missing", "*errors.joinError", Value{Value: Struct{{Name: "errs", Value: List{plain("[0]", "a"), {Name: "[1]", Note: noRoom}}}}}, &Error{Message: "a\n…", Cut: []string{".errs: 1 of 2"}}, "", []string{"arg.x.errs: 1 of 2"}},
+		{"the first of several missing", "*errors.joinError", Value{Value: Struct{{Name: "errs", Value: List{{Name: "[0]", Note: noRoom}, plain("[1]", "b")}}}}, nil, "", nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
