@@ -1,6 +1,9 @@
 package plan
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // boundary parts the words of a name in the alphabet of an Automaton, whose other
 // characters are the small letters.
@@ -14,12 +17,14 @@ type Automaton struct {
 	Next [][27]uint16
 	// Found says that a name ends in a state.
 	Found []bool
+	// others is without the word pass, if that is among the names.
+	others *Automaton
 }
 
 // Secrets is the automaton of what looks like a secret.
 func (p *Plan) Secrets() *Automaton {
 	if p.secrets == nil {
-		return newAutomaton(secretNames)
+		return automatonOf(slices.Clone(secretNames))
 	}
 	return p.secrets
 }

@@ -40,6 +40,41 @@ func TestSecretNames(t *testing.T) {
 	}
 }
 
+// The word pass names a secret where it is the last one and what it names may be
+// text; it has other meanings.
+func TestPass(t *testing.T) {
+	text := &gobin.Type{Name: "string", Kind: gobin.String, Size: 16}
+	octet := &gobin.Type{Name: "uint8", Kind: gobin.Uint, Size: 1}
+	number := &gobin.Type{Name: "int", Kind: gobin.Int, Size: 8}
+	types := map[string]*gobin.Type{
+		"string": text, "any": {Name: "any", Kind: gobin.EmptyInterface, Size: 16}, "[]byte": {Name: "[]uint8", Kind: gobin.Slice, Size: 24, Elem: octet},
+		"*string": {Name: "*string", Kind: gobin.Pointer, Size: 8, Elem: text}, "int": number,
+		"bool": {Name: "bool", Kind: gobin.Bool, Size: 1}, "*Pass": {Name: "*analysis.Pass", Kind: gobin.Pointer, Size: 8, Elem: &gobin.Type{Name: "analysis.Pass", Kind: gobin.Struct, Size: 8}},
+	}
+	a := new(Plan).Secrets()
+	for of, want := range map[string]bool{
+		"pass string": true, "Pass string": true, "userPass string": true, "USER_PASS string": true, "pass2 string": true, "pass []byte": true,
+		"dbPass *string": true, "pass any": true, "passengers string": false, "bypass string": false, "passRate string": false, "compass string": false,
+		"pass int": false, "pass bool": false, "pass *Pass": false, "passPassword string": true, "tokenPass int": true, "passCount int": false,
+	} {
+		name, typ, _ := strings.Cut(of, " ")
+		if a.secret(name, types[typ], "") != want {
+			t.Errorf("%s: %t", of, !want)
+		}
+	}
+	for rule, want := range map[*SecretRules]bool{
+		{Remove: texts("pass")}: false, {Add: texts("render pass")}: true, {Add: texts("pass")}: true,
+	} {
+		a, err := secretsOf(rule)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.secret("renderPass", types["*Pass"], ""); got != want {
+			t.Errorf("%v: %t", rule, got)
+		}
+	}
+}
+
 func texts(values ...string) []Text {
 	var list []Text
 	for i, value := range values {

@@ -13,7 +13,7 @@ import (
 // behind the other. A * in front stands for any letters before, as compound words
 // are written as one, too; one behind for any that follow.
 var secretNames = []string{
-	"password", "passwords", "passwd", "pwd", "passphrase", "passcode",
+	"password", "passwords", "passwd", "pwd", "passphrase", "passcode", pass,
 	"secret", "secrets", "token", "tokens", "jwt", "jwts", "otp",
 	"authorization", "bearer", "cookie", "cookies",
 	"credential", "credentials", "cred", "creds",
@@ -22,6 +22,12 @@ var secretNames = []string{
 	"master key", "session key", "session id", "pass phrase", "pass word", "auth header", "auth key",
 	"*password", "*passwd", "*passphrase", "*secret", "*token", "*apikey", "*privatekey", "*credentials", "*cookie",
 }
+
+// pass is a word for other things as well: it names a secret where it is the last
+// word of a name, and what has the name may be text (`user, pass string`, but not
+// `pass *analysis.Pass`, nor `passRate`). Of the keys of maps nothing is known but the
+// words.
+const pass = "pass"
 
 // SecretRules change the list of names that look like those of secrets.
 type SecretRules struct {
@@ -61,7 +67,15 @@ func secretsOf(rules *SecretRules) (*Automaton, error) {
 		}
 		names = append(names, text.Value)
 	}
-	return newAutomaton(names), nil
+	return automatonOf(names), nil
+}
+
+func automatonOf(names []string) *Automaton {
+	a := newAutomaton(names)
+	if i := slices.Index(names, pass); i >= 0 {
+		a.others = newAutomaton(slices.Delete(names, i, i+1))
+	}
+	return a
 }
 
 // checkSecret says what is wrong with a name that is to be added.
@@ -121,7 +135,30 @@ func (a *Automaton) secret(name string, t *gobin.Type, returnedBy string) bool {
 			return true
 		}
 	}
-	return a.Has(name)
+	return a.Has(name) && !a.harmlessPass(name, t)
+}
+
+// harmlessPass says that a name looks like that of a secret by the word pass alone,
+// which is another thing here.
+func (a *Automaton) harmlessPass(name string, t *gobin.Type) bool {
+	if a.others == nil || a.others.Has(name) {
+		return false
+	}
+	words := wordsOf(name)
+	return words[len(words)-1] != pass || !mayBeText(t)
+}
+
+// mayBeText says whether a value may be text, or points to some.
+func mayBeText(t *gobin.Type) bool {
+	switch t.Kind {
+	case gobin.String, gobin.Interface, gobin.EmptyInterface, gobin.Invalid:
+		return true
+	case gobin.Pointer:
+		return t.Elem != nil && (t.Elem.Kind == gobin.String || bytesOf(t.Elem))
+	case gobin.Slice, gobin.Array:
+		return bytesOf(t) || t.Elem != nil && t.Elem.Kind == gobin.String
+	}
+	return false
 }
 
 // wordsOf splits a name at underscores, digits and changes of case, and returns
