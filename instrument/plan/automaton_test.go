@@ -156,3 +156,20 @@ func TestSecretIsNotRead(t *testing.T) {
 		}
 	}
 }
+
+// A secret behind all else that is read of an element is not read with it.
+func TestLastSecretIsNotRead(t *testing.T) {
+	text := &gobin.Type{Name: "string", Kind: gobin.String, Size: 16, Align: 8}
+	pin := &gobin.Type{Name: "main.pin", Kind: gobin.Struct, Size: 32, Align: 8, Fields: []gobin.Field{{Name: "Owner", Type: text}, {Name: "Token", Offset: 16, Type: text}}}
+	l := newLayouter(&Rules{Depth: 2}, new(Plan).Secrets())
+	c := newCompiler()
+	n := l.slice(&gobin.Type{Name: "[]main.pin", Kind: gobin.Slice, Size: 24, Elem: pin}, 2)
+	steps := c.follow(n, 0)
+	if len(steps) != 1 || steps[0].Op != FollowData || steps[0].Whole {
+		t.Fatalf("steps %+v", steps)
+	}
+	inner := c.steps[steps[0].Program.First:][:steps[0].Program.Count]
+	if len(inner) != 2 || inner[0].Op != ReadRange || inner[0].Offset != 0 || inner[0].Size != 16 || inner[1].Op != FollowData || inner[1].Offset != 0 {
+		t.Errorf("steps of an element %+v", inner)
+	}
+}
