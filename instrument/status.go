@@ -9,8 +9,8 @@ import (
 type Status struct {
 	// Functions and Processes are traced now.
 	Functions, Processes int
-	// Spans and Lost are of all up to now, as in Summary.
-	Spans, Lost uint64
+	// Summary is of all up to now, without the sums of each function.
+	Summary Summary
 	// Unwatched says which processes run another file by a path than the one that is
 	// traced: a new version, for which it takes a new Trace.
 	Unwatched []string
@@ -41,7 +41,7 @@ func (t *Trace) answer() {
 			t.config.Log(err.Error())
 		}
 		t.look()
-		answer <- Status{t.functions, len(t.processes), so.Spans, so.LostSpans(), t.unwatched()}
+		answer <- Status{t.functions, len(t.processes), so, t.unwatched()}
 	default:
 	}
 }

@@ -65,6 +65,7 @@ func runAttach(f *flags, targets []string) error {
 	defer trace.Close()
 	heap.settle(trace.MapMemory())
 	defer answerStatus(trace, outputs, f).Close()
+	outputs.metering.follow(trace, outputs)
 	summary, err := trace.Run(ctx)
 	// From here on a signal ends uspan at once.
 	stop()

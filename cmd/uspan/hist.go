@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -154,9 +153,7 @@ func (h *histograms) conclude(summary *instrument.Summary) error {
 	if functions == 1 {
 		line = fmt.Sprintf("%d calls of 1 function, %d lost", calls, lost)
 	}
-	if causes := kernelCauses(summary); len(causes) > 0 {
-		line += " (" + strings.Join(causes, "; ") + ")"
-	}
+	line += inBrackets(kernelCauses(summary))
 	line += fmt.Sprintf(", %d still open", summary.Open)
 	if unbucketed > 0 {
 		line += fmt.Sprintf(", %d in no bucket for want of memory (--max-open-calls)", unbucketed)

@@ -2,30 +2,50 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/uspan/uspan/instrument"
 )
 
-// kernelCauses are what the kernel side lost calls for, with their numbers: together
-// they are all of Summary.LostSpans.
-func kernelCauses(summary *instrument.Summary) (causes []string) {
-	lost := &summary.Lost
-	for _, cause := range []struct {
-		calls uint64
-		why   string
-	}{
-		{lost.RingFull, "ring buffer full"},
-		{lost.FramesFull, "too many open calls (--max-open-calls)"},
-		{lost.GoroutinesFull, "too many goroutines with open calls (--max-open-calls)"},
-		{lost.NoGoroutine, "goroutine unknown"},
-		{lost.ProcessesFull, fmt.Sprintf("of more than %d processes", instrument.MostProcesses)},
-		{summary.Unknown, "process unknown"},
-	} {
-		if cause.calls > 0 {
-			causes = append(causes, fmt.Sprintf("%d %s", cause.calls, cause.why))
-		}
+// A cause is one for which calls were lost.
+type cause struct {
+	calls uint64
+	why   string
+	way   string // out of it, where there is one
+}
+
+func (c cause) String() string {
+	if c.way == "" {
+		return fmt.Sprintf("%d %s", c.calls, c.why)
 	}
-	return causes
+	return fmt.Sprintf("%d %s (%s)", c.calls, c.why, c.way)
+}
+
+// inBrackets are causes behind a number that they explain.
+func inBrackets(causes []cause) string {
+	if len(causes) == 0 {
+		return ""
+	}
+	texts := make([]string, len(causes))
+	for i, c := range causes {
+		texts[i] = c.String()
+	}
+	return " (" + strings.Join(texts, "; ") + ")"
+}
+
+// kernelCauses are what the kernel side lost calls for: together they are all of
+// Summary.LostSpans.
+func kernelCauses(summary *instrument.Summary) []cause {
+	lost := &summary.Lost
+	return slices.DeleteFunc([]cause{
+		{lost.RingFull, "ring buffer full", ""},
+		{lost.FramesFull, "too many open calls", "--max-open-calls"},
+		{lost.GoroutinesFull, "too many goroutines with open calls", "--max-open-calls"},
+		{lost.NoGoroutine, "goroutine unknown", ""},
+		{lost.ProcessesFull, fmt.Sprintf("of more than %d processes", instrument.MostProcesses), ""},
+		{summary.Unknown, "process unknown", ""},
+	}, func(c cause) bool { return c.calls == 0 })
 }
 
 // kernelDetails are what was lost beside calls, for -v.

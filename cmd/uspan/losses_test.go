@@ -31,11 +31,11 @@ func TestEveryLossIsSaid(t *testing.T) {
 		switch summary.LostSpans() {
 		case 0:
 			if len(causes) != 0 || len(details) != 1 || strings.Count(details[0], "7") != 1 {
-				t.Errorf("%s: causes %q, details %q", name, causes, details)
+				t.Errorf("%s: causes %v, details %q", name, causes, details)
 			}
 		case 7:
-			if len(causes) != 1 || !strings.HasPrefix(causes[0], "7 ") || len(details) != 0 {
-				t.Errorf("%s: causes %q, details %q", name, causes, details)
+			if len(causes) != 1 || !strings.HasPrefix(causes[0].String(), "7 ") || len(details) != 0 {
+				t.Errorf("%s: causes %v, details %q", name, causes, details)
 			}
 		default:
 			t.Errorf("%s: of 7 losses %d calls", name, summary.LostSpans())

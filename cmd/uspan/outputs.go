@@ -35,6 +35,7 @@ type outputs struct {
 	stdout stream
 	// usesStdout says that one of them writes to standard output.
 	usesStdout bool
+	metering   *metering
 }
 
 // openOutputs opens what the -o flags name. tree goes to the stream treeTo.
@@ -44,7 +45,11 @@ func openOutputs(f *flags, treeTo *os.File, unread func()) (*outputs, error) {
 	if len(names) == 0 {
 		names = []string{defaultOutput()}
 	}
-	o := &outputs{stdout: stream{os.Stdout, unread}}
+	metering, err := openMetering(f)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	o := &outputs{stdout: stream{os.Stdout, unread}, metering: metering}
 	for i, name := range names {
 		said := "-o"
 		if len(f.written.outputs) > 0 {
@@ -192,6 +197,7 @@ func (o *outputs) conclude(f *flags, summary *instrument.Summary) {
 	for _, detail := range kernelDetails(summary) {
 		f.log(detail)
 	}
+	o.metering.end(f, reading(0, 0, summary, o))
 	line, lost := o.closing(summary)
 	if lost > 0 {
 		report(line)
@@ -211,13 +217,10 @@ func (o *outputs) closing(summary *instrument.Summary) (line string, lost uint64
 				why += ": " + loss.Reason
 			}
 			if loss.Spans > 0 {
-				causes = append(causes, fmt.Sprintf("%d %s", loss.Spans, why))
+				causes = append(causes, cause{calls: loss.Spans, why: why})
 			}
 		}
 	}
 	line = fmt.Sprintf("%d spans, %d lost", summary.Spans, lost)
-	if len(causes) > 0 {
-		line += " (" + strings.Join(causes, "; ") + ")"
-	}
-	return line + fmt.Sprintf(", %d still open", summary.Open), lost
+	return line + inBrackets(causes) + fmt.Sprintf(", %d still open", summary.Open), lost
 }

@@ -65,6 +65,7 @@ func runRun(f *flags, command target.Command) error {
 	defer trace.Close()
 	heap.settle(trace.MapMemory())
 	defer answerStatus(trace, outputs, f).Close()
+	outputs.metering.follow(trace, outputs)
 	return followCommand(trace, f.say, func(ctx context.Context, summary *instrument.Summary) error {
 		err := outputs.flush(ctx, f.flushTimeout)
 		outputs.conclude(f, summary)

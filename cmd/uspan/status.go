@@ -35,6 +35,8 @@ const statusPrefix = "@uspan/"
 // A status is what a uspan says of itself.
 type status struct {
 	instrument.Status
+	// Lost are all calls and spans that came to no output.
+	Lost uint64
 	// Away are the outputs that cannot be reached, each with the reason.
 	Away []string
 	// Error is why there is no Status.
@@ -121,7 +123,7 @@ func (s status) lines(pid int) string {
 	if s.Error != "" {
 		return fmt.Sprintf("%s: %s\n", who, printable(s.Error))
 	}
-	text := fmt.Sprintf("%s: functions %d, processes %d, spans %d, lost %d\n", who, s.Functions, s.Processes, s.Spans, s.Lost)
+	text := fmt.Sprintf("%s: functions %d, processes %d, spans %d, lost %d\n", who, s.Functions, s.Processes, s.Summary.Spans, s.Lost)
 	for _, wrong := range slices.Concat(s.Unwatched, s.Away) {
 		text += fmt.Sprintf("%s: %s\n", who, printable(wrong))
 	}
@@ -224,7 +226,7 @@ func statusOf(trace *instrument.Trace, o *outputs) (s status) {
 	if s.Status, err = trace.Status(ctx); err != nil {
 		s.Error = err.Error()
 	}
-	s.Lost += o.lost()
+	s.Lost = s.Summary.LostSpans() + o.lost()
 	s.Away = o.away()
 	return s
 }

@@ -19,11 +19,11 @@ import (
 
 // Every call is exported or lost, with the cause, where an endpoint answers for a
 // while and then blocks: by what the program knows of itself, what the endpoint has
-// taken, and what the closing line says.
+// taken, and what the closing line and the metrics say.
 func TestSumsOfBlockedOutput(t *testing.T) {
 	counting := testprog.Build(t, "../../instrument/testdata/counting", testprog.Options{})
 	kerneltest.Require(t)
-	receiver := otlptest.Start(t)
+	receiver, metrics := otlptest.Start(t), otlptest.StartMetrics(t, false)
 	var requests atomic.Int64
 	hold := otlptest.Hold(nil)
 	receiver.Answer(func(ctx context.Context, spans int) (int64, string, error) {
@@ -38,7 +38,8 @@ func TestSumsOfBlockedOutput(t *testing.T) {
 		args = append(args, "-f", f)
 	}
 	cmd := exec.Command("uspan", append(args, "--", counting, "-goroutines=100")...)
-	cmd.Env = append(os.Environ(), "OTEL_BSP_MAX_QUEUE_SIZE=1000", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=100")
+	cmd.Env = append(os.Environ(), "OTEL_BSP_MAX_QUEUE_SIZE=1000", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=100",
+		"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT="+metrics.Endpoint(), "OTEL_METRIC_EXPORT_INTERVAL=50")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -72,6 +73,18 @@ func TestSumsOfBlockedOutput(t *testing.T) {
 		}
 	}
 	exported := int64(len(receiver.Spans()))
+	last, of := metrics.Last(), "otel.component.name=otlp="+receiver.Endpoint()
+	lostByMetrics := int64(0)
+	for name, n := range last {
+		if strings.HasPrefix(name, "uspan.calls.lost{") {
+			lostByMetrics += n
+		}
+	}
+	if last["uspan.spans"] != spans || lostByMetrics != kernel || last["otel.sdk.exporter.span.exported{"+of+"}"] != exported ||
+		last["otel.sdk.exporter.span.exported{error.type=queue full,"+of+"}"] != full ||
+		last["otel.sdk.exporter.span.exported{error.type=not sent in time,"+of+"}"] != unsent {
+		t.Errorf("the metrics do not say what the closing line says (%q): %v", closing[0], last)
+	}
 	if spans+kernel != calls || exported+full+unsent != spans || full+unsent+kernel != lost || full == 0 || unsent == 0 || exported == 0 {
 		t.Errorf("%d calls; %d spans, of which the endpoint has %d; %d lost: %v", calls, spans, exported, lost, byCause)
 	}
