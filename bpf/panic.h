@@ -26,6 +26,8 @@ static __always_inline struct frame_key panic_key(__u64 g, __u32 tgid, __u32 ind
 	return (struct frame_key){.g = g, .tgid = tgid, .level = index};
 }
 
+#define PAGE_MIN 4096 /* bytes: the smallest there are */
+
 /* Reads what the value of a panic points to, and what a string header there leads to. */
 static __always_inline void read_panic(struct panic *panic, __u64 type, __u64 data)
 {
@@ -36,8 +38,11 @@ static __always_inline void read_panic(struct panic *panic, __u64 type, __u64 da
 	panic->event.args = sizeof(panic->value);
 	if (!type)
 		return;
+	/* the page behind a smaller value may not be there */
+	length = -data & (PAGE_MIN - 1);
 	if (bpf_probe_read_user(raw, PANIC_RAW, (void *)data) &&
-	    bpf_probe_read_user(raw, sizeof(*raw), (void *)data)) {
+	    (!length || length > PANIC_RAW ||
+	     bpf_probe_read_user(raw, length & 63, (void *)data))) {
 		panic->value.fault = 1;
 		return;
 	}
