@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/span"
@@ -256,4 +258,114 @@ func (c *tally) Export(spans []*span.Span) {
 			c.wrong = fmt.Sprintf("call %d: parent %x, %s, %v, %s", id, s.Parent, s.Incomplete, s.Error, strings.Join(s.Unavailable, ", "))
 		}
 	}
+}
+
+// endless has functions that never return, and says how often they were called.
+const endless = `
+-- go.mod --
+module example.com/endless
+
+go 1.18
+-- main.go --
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+)
+
+var broken = errors.New("broken")
+
+//go:noinline
+func fail(format string, err error) { panic(fmt.Errorf(format, err)) }
+
+//go:noinline
+func give() { runtime.Goexit() }
+
+//go:noinline
+func deeper(n int) {
+	if n == 0 {
+		fail("deep: %w", broken)
+	}
+	deeper(n - 1)
+	panic("not reached")
+}
+
+//go:noinline
+func after() {}
+
+//go:noinline
+func work(jobs chan func()) {
+	for {
+		(<-jobs)()
+	}
+}
+
+//go:noinline
+func try(f func()) {
+	defer func() { recover() }()
+	f()
+}
+
+var sink int
+
+func main() {
+	jobs := make(chan func())
+	go work(jobs)
+	var all sync.WaitGroup
+	for i := 0; i < 100; i++ {
+		try(func() { fail("plain: %w", broken) })
+		after()
+		try(func() { deeper(3) })
+		all.Add(2)
+		go func() {
+			defer all.Done()
+			defer after()
+			give()
+		}()
+		jobs <- func() { after(); all.Done() }
+		all.Wait()
+	}
+	fmt.Println("done")
+}
+`
+
+// Functions that never return end by a panic, Goexit, or with the process.
+func TestNeverReturns(t *testing.T) {
+	eachBuild(t, endless, func(t *testing.T, exe string, _ testprog.Options, _ int) {
+		rules := plan.Rules{Patterns: []string{`/^main[.](fail|give|deeper|after|work|try)$/`}}
+		spans, summary, _ := trace(t, instrument.Config{Rules: rules}, target.Command{Path: exe})
+		if summary.LostSpans() != 0 || summary.Lost.LeftOpen != 0 || summary.Lost.Unpaired != 0 || summary.Lost.PanicsFull != 0 {
+			t.Errorf("lost: %+v", summary)
+		}
+		all := newForest(spans)
+		got := make(map[string]int)
+		for _, s := range spans {
+			what := fmt.Sprintf("%s from %s", s.Function.Name, all.above(s))
+			if s.Incomplete != "" {
+				what += ": " + string(s.Incomplete)
+			}
+			if s.Error != nil {
+				what += ", " + s.Error.Message
+			}
+			got[what]++
+		}
+		want := map[string]int{
+			"main.try from none":                                200,
+			"main.fail from main.try: panic, plain: broken":     100,
+			"main.deeper from main.try: panic, deep: broken":    100,
+			"main.deeper from main.deeper: panic, deep: broken": 300,
+			"main.fail from main.deeper: panic, deep: broken":   100,
+			"main.give from none: goexit":                       100,
+			"main.work from none: process exit":                 1,
+			"main.after from none":                              100,
+			"main.after from main.give":                         100,
+			"main.after from ⇠ main.work":                       100,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
 }

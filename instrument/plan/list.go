@@ -26,6 +26,8 @@ type Listing struct {
 	// Entries and Exits are the numbers of probes.
 	Entries int `json:"entries"`
 	Exits   int `json:"exits"`
+	// NeverReturns says that calls end by a panic, runtime.Goexit, or with the process.
+	NeverReturns bool `json:"never_returns,omitempty"`
 	// EntryCost and ExitCost are what the kernel does at a probe: `emulated`, which is
 	// cheap, `single-stepped`, which costs a second trap, or `mixed`.
 	EntryCost string `json:"entry_cost,omitempty"`
@@ -80,7 +82,7 @@ func (p *Plan) List(yield func(Listing) bool) {
 		f := &p.Functions[i]
 		l := Listing{
 			Name: f.Name, Symbol: f.Symbol, File: f.File, Line: f.Line, Unvalued: f.Unvalued,
-			Args: valuesOf(f.Args.Captures), Results: valuesOf(f.Results.Captures), Entries: len(f.Entries), Exits: len(f.Exits),
+			Args: valuesOf(f.Args.Captures), Results: valuesOf(f.Results.Captures), Entries: len(f.Entries), Exits: len(f.Exits), NeverReturns: f.NeverReturns(),
 			Root: f.Root, Roots: f.workRoots(p.File), Workers: p.workersOf(f), AllRoots: !f.Adopts, Inlined: f.Inlining.Inlined, Sites: f.Inlining.Sites,
 		}
 		l.EntryCost, _ = cost(f.Entries)
@@ -198,6 +200,8 @@ func (l *Listing) Signature() string {
 // Returns are the probes at the function's exits: how many, and what they cost.
 func (l *Listing) Returns() string {
 	switch {
+	case l.NeverReturns:
+		return "none"
 	case l.Exits == 0:
 		return "in one" // with the entry
 	case l.ExitCost == "mixed":
@@ -218,6 +222,9 @@ func (l *Listing) Notes() []string {
 	}
 	if l.Unvalued != "" {
 		notes = append(notes, "no values: "+l.Unvalued)
+	}
+	if l.NeverReturns {
+		notes = append(notes, "it never returns: its calls end by a panic, by runtime.Goexit, or with the process")
 	}
 	if l.Root {
 		notes = append(notes, "each call of it begins a trace (--root)")

@@ -5,6 +5,7 @@ package plan
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/uspan/uspan/instrument/gobin"
 )
@@ -104,7 +105,7 @@ type Function struct {
 	File string
 	Line int
 	// Entry sites, restarts among them, and Exit sites. A function that is one RET has its only site
-	// in Entries, with Both set.
+	// in Entries, with Both set; one that never returns has no exit at all.
 	Entries, Exits []Site
 	// Adopts says whether calls made during a call of this function become its
 	// children: not so for main.main.
@@ -129,6 +130,12 @@ type Function struct {
 	declared [2][]Capture // the whole signature, where Args and Results are Explicit
 	// Inlining is how often the function was inlined; with Rules.Look alone.
 	Inlining Inlining
+}
+
+// NeverReturns says whether calls of the function end only by a panic, by
+// runtime.Goexit, or with the process.
+func (f *Function) NeverReturns() bool {
+	return len(f.Exits) == 0 && !slices.ContainsFunc(f.Entries, func(s Site) bool { return s.Both })
 }
 
 // Skipped is a function that was asked for and is not traced.

@@ -166,6 +166,9 @@ func (f *Function) print(b *strings.Builder, file *gobin.File) {
 	for i := range f.Exits {
 		f.printSite(b, arch, "exit", &f.Exits[i])
 	}
+	if f.NeverReturns() {
+		b.WriteString("  exit   none: it never returns\n")
+	}
 	if f.Root {
 		b.WriteString("  root   each call begins a trace (--root)\n")
 	}

@@ -134,7 +134,8 @@ func (a *architecture) entrySite(fn *gobin.Function, ins []gobin.Instruction, pr
 }
 
 // exitSites chooses the instructions one of which every call that returns
-// executes last. Where the entry is also the only exit it sets Both.
+// executes last: none where it never returns. Where the entry is also the only exit it
+// sets Both.
 func (a *architecture) exitSites(fn *gobin.Function, ins []gobin.Instruction, pro prologue, flow *flow, entry *Site) ([]Site, string) {
 	if ins[0].Kind == gobin.Return {
 		entry.Both = true
@@ -160,7 +161,11 @@ func (a *architecture) exitSites(fn *gobin.Function, ins []gobin.Instruction, pr
 		s.Tail = tail
 		exits = append(exits, s)
 	}
-	if len(exits) == 0 {
+	// Compiled code that never returns ends by a panic, or goes on as long as its
+	// goroutine: what becomes of such calls is seen in the runtime. What assembly and
+	// the runtime do, which may leave a stack otherwise, is not, nor where a jump to an
+	// address in memory leads.
+	if len(exits) == 0 && (fn.Assembly || ofRuntime(fn) || flow.table) {
 		return nil, "it never returns"
 	}
 	return exits, ""
