@@ -99,6 +99,7 @@ func TestScript(t *testing.T) {
 			"exits":    exits,
 			"start":    start,
 			"send":     send,
+			"await":    await,
 			"end":      end,
 			"thread":   thread,
 			"spans":    spans,
@@ -204,7 +205,21 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 
 func send(ts *testscript.TestScript, _ bool, args []string) {
 	p := signalled(ts, args[0], args[1])
-	p.await(ts, regexp.MustCompile(args[2]))
+	if len(args) > 2 {
+		p.await(ts, regexp.MustCompile(args[2]))
+	}
+}
+
+// await waits until a file has a text in it.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	text := regexp.MustCompile(args[1])
+	for range 1000 {
+		if data, _ := os.ReadFile(ts.MkAbs(args[0])); text.Match(data) { // it may not be there yet
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("nobody writes %q into %s", text, args[0])
 }
 
 func end(ts *testscript.TestScript, _ bool, args []string) {
@@ -258,6 +273,9 @@ func eachSpan(ts *testscript.TestScript, file string, yield func(span ptrace.Spa
 
 func stacksOf(ts *testscript.TestScript, _ bool, args []string) {
 	eachSpan(ts, args[0], func(span ptrace.Span, _ map[string]any) {
+		if sig, of := span.Attributes().Get("uspan.arg.sig"); of {
+			fmt.Fprintf(ts.Stdout(), "sig=%d ", sig.Int())
+		}
 		stack, _ := span.Attributes().Get("code.stacktrace")
 		var functions []string
 		for _, line := range framesLine.FindAllStringSubmatch(stack.AsString(), -1) {
