@@ -222,7 +222,11 @@ func (p *place) runs(t *Trace) bool {
 // unwatched says which processes run a file that is not traced, by place.
 func (t *Trace) unwatched() (all []string) {
 	for _, p := range t.places {
-		if len(p.others) > 0 {
+		switch {
+		case len(p.others) == 0:
+		case len(p.images) == 0:
+			all = append(all, fmt.Sprintf("%s %s %s, which is not traced", processes(p.others), runOrRuns(p.others), p.path))
+		default:
 			all = append(all, fmt.Sprintf("%s %s another file as %s than the one that is traced", processes(p.others), runOrRuns(p.others), p.path))
 		}
 	}

@@ -21,7 +21,19 @@ type targets struct {
 	say    func(string)
 	images []*image
 	places []*place
+	// absent are paths where nothing is and nothing runs.
+	absent []*absentError
 }
+
+// An absentError is that neither is there a file at a path, nor does any process run
+// one there.
+type absentError struct {
+	path string
+	err  error
+}
+
+func (e *absentError) Error() string { return fmt.Sprintf("%v, and no process runs it", e.err) }
+func (e *absentError) Unwrap() error { return e.err }
 
 // openTargets opens process ids and paths. Without files, which ask the kernel,
 // an executable of several containers may be taken for several.
@@ -33,9 +45,17 @@ func openTargets(names []string, rules plan.Rules, f *files, say func(string)) (
 		} else {
 			err = t.path(name)
 		}
+		var absent *absentError
+		if errors.As(err, &absent) {
+			t.absent = append(t.absent, absent)
+			err = nil
+		}
 		if err != nil {
 			break
 		}
+	}
+	if err == nil {
+		err = t.wait()
 	}
 	if err == nil {
 		err = checkPatterns(t.images)
@@ -47,6 +67,18 @@ func openTargets(names []string, rules plan.Rules, f *files, say func(string)) (
 		return nil, nil, err
 	}
 	return t.images, t.places, nil
+}
+
+// wait lets paths where nothing is yet be waited for, beside others where something is.
+func (t *targets) wait() error {
+	for _, absent := range t.absent {
+		if len(t.images) == 0 || t.files == nil { // nothing to do meanwhile, or no time to wait
+			return absent
+		}
+		t.say(absent.Error() + ": waiting for that")
+		t.places = append(t.places, &place{path: absent.path, inside: true, told: make(map[fileID]bool)})
+	}
+	return nil
 }
 
 // add opens a file as an image, or finds the image that it is. It takes over
@@ -164,7 +196,7 @@ func (t *targets) elsewhere(path string, notFound error) error {
 	case len(all) == 0 && hidden > 0:
 		return fmt.Errorf("%w; %s", notFound, hiddenProcesses(hidden))
 	case len(all) == 0:
-		return notFound
+		return &absentError{path, notFound}
 	}
 	p := &place{path: path, inside: true, told: make(map[fileID]bool)}
 	var refused []error

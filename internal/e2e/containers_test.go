@@ -79,7 +79,7 @@ func TestDockerContainersOfOneImage(t *testing.T) {
 	}
 
 	u = startTracer(t, uspan, "/worker")
-	u.awaits(t, `every process, 1 running`)
+	u.tracesAll(t, 2)
 	a.work(t, 1000)
 	other.work(t, 4000)
 	checkCalls(t, u.finish(t), map[string]int{"worker-a": 1000, "other": 4000})
@@ -88,6 +88,7 @@ func TestDockerContainersOfOneImage(t *testing.T) {
 		return strings.TrimSpace(engine.docker(t, "inspect", "-f", "{{.State.Pid}}", name))
 	}
 	u = startTracer(t, uspan, pids("worker-a"), pids("worker-b"), pids("other"))
+	u.tracesAll(t, 2)
 	a.work(t, 1000)
 	b.work(t, 2000)
 	later.work(t, 3000)

@@ -87,6 +87,7 @@ func TestContainersOfOtherImages(t *testing.T) {
 	foreign := startWorker(t, "foreign", unshare("mount -t overlay -o lowerdir="+inC+":"+below+" none /mnt",
 		"/mnt/worker", "-c", "echo ready sh; read line"))
 	u := startTracer(t, uspan, "/mnt/worker")
+	u.tracesAll(t, 3)
 	a.work(t, 1000)
 	b.work(t, 2000)
 	copied.work(t, 3000)
@@ -105,6 +106,7 @@ func TestContainersOfOtherImages(t *testing.T) {
 	c.work(t, 2000)
 	checkCalls(t, u.finish(t), map[string]int{"other": 2000})
 	u = startTracer(t, uspan, strconv.Itoa(pids["a"]), strconv.Itoa(pids["copy"]), strconv.Itoa(pids["other"]))
+	u.tracesAll(t, 3)
 	a.work(t, 1000)
 	b.work(t, 2000)
 	copied.work(t, 3000)
@@ -131,6 +133,7 @@ func TestRollout(t *testing.T) {
 		t.Errorf("uspan status: %v\n%s", err, out)
 	}
 	both := startTracer(t, uspan, "/mnt/worker")
+	both.tracesAll(t, 2)
 	a.work(t, 100)
 	b.work(t, 200)
 	both.isWell(t, uspan[0])
@@ -145,6 +148,34 @@ func TestRollout(t *testing.T) {
 		t.Errorf("uspan tells %d times of one file:\n%s", n, &u.stderr)
 	}
 	checkCalls(t, readSpans(t, u.file), map[string]int{"a": 100})
+}
+
+// A path where nothing runs yet is waited for while others are traced; alone, it is an
+// error.
+func TestAbsentTarget(t *testing.T) {
+	requireNamespaces(t)
+	uspan := []string{filepath.Join(build(t, "./cmd/uspan"), "uspan")}
+	out, err := exec.Command(uspan[0], "attach", "/mnt/worker").CombinedOutput()
+	if want := "uspan: stat /mnt/worker: no such file or directory, and no process runs it\n"; err == nil || string(out) != want {
+		t.Errorf("%v\n%s", err, out)
+	}
+	below, one := t.TempDir(), image(t, buildWorker(t))
+	a := startWorker(t, "a", inContainer(one, below))
+	u := startTracer(t, uspan, "/srv/worker", "/mnt/worker")
+	u.says(t, `stat /srv/worker: no such file or directory, and no process runs it: waiting for that`)
+	a.work(t, 100)
+	u.isWell(t, uspan[0])
+	b := startWorker(t, "b", unshare("mount -t overlay -o lowerdir="+image(t, buildWorker(t, "-ldflags=-X=main.version=two"))+":"+below+" none /srv", "/srv/worker"))
+	if err := u.wait(); err == nil {
+		t.Errorf("uspan ends with 0")
+	}
+	u.says(t, `uspan: process \d+ runs /srv/worker now: start uspan again to trace it`)
+	checkCalls(t, readSpans(t, u.file), map[string]int{"a": 100})
+	u = startTracer(t, uspan, "/srv/worker", "/mnt/worker")
+	u.tracesAll(t, 2)
+	a.work(t, 200)
+	b.work(t, 300)
+	checkCalls(t, u.finish(t), map[string]int{"a": 200, "b": 300})
 }
 
 // A container is replaced by one of a new image while uspan traces nothing of it.
@@ -206,6 +237,12 @@ func (u *tracer) isWell(t *testing.T, uspan string) {
 	if out, err := exec.Command(uspan, "status", strconv.Itoa(u.Process.Pid)).CombinedOutput(); err != nil {
 		t.Errorf("uspan status: %v\n%s", err, out)
 	}
+}
+
+// tracesAll waits until uspan traces so many executables.
+func (u *tracer) tracesAll(t *testing.T, n int) {
+	t.Helper()
+	u.awaits(t, `(?s)`+strings.Repeat(`uspan: tracing .*`, n))
 }
 
 // awaits waits until uspan has written a text.
