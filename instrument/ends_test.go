@@ -206,6 +206,53 @@ func TestDetached(t *testing.T) {
 	})
 }
 
+// How the process ended is said of what is open in a trace whose root has returned,
+// too, at the outermost call.
+func TestEndsBelowReturned(t *testing.T) {
+	exe := testprog.Build(t, `
+-- go.mod --
+module example.com/left
+
+go 1.18
+-- main.go --
+package main
+
+import "os"
+
+//go:noinline
+func outer(ready chan bool) { inner(ready); <-ready }
+
+//go:noinline
+func inner(ready chan bool) { ready <- true; <-ready }
+
+//go:noinline
+func begin(ready chan bool) { go outer(ready) }
+
+func main() {
+	ready := make(chan bool)
+	begin(ready)
+	<-ready // nobody answers
+	os.Exit(3)
+}
+`, testprog.Options{})
+	rules := plan.Rules{Patterns: []string{"main.outer", "main.inner", "main.begin"}}
+	spans, summary, _, _ := traceToEnd(t, instrument.Config{Rules: rules}, target.Command{Path: exe, Stderr: null(t)})
+	if len(spans) != 3 || summary.Open != 2 {
+		t.Fatalf("%d spans, %+v", len(spans), summary)
+	}
+	byName := make(map[string]*span.Span)
+	for _, s := range spans {
+		byName[s.Function.Name] = s
+	}
+	begin, outer, inner := byName["main.begin"], byName["main.outer"], byName["main.inner"]
+	if outer.Parent != begin.ID || inner.Parent != outer.ID {
+		t.Errorf("the calls are not below each other: %+v, %+v, %+v", begin, outer, inner)
+	}
+	if diff := cmp.Diff(&span.Exit{Status: 3}, outer.Exit); diff != "" || begin.Exit != nil || inner.Exit != nil {
+		t.Errorf("exits: begin %+v, outer %+v, inner %+v", begin.Exit, outer.Exit, inner.Exit)
+	}
+}
+
 // checkEnds is called when the process has ended. Where that is not what ended the
 // calls, want is nil: the process has executed something that takes half a second.
 func checkEnds(t *testing.T, spans []*span.Span, summary *instrument.Summary, want *span.Exit) {

@@ -259,6 +259,10 @@ func (t *Trace) finishProcesses(read int) error {
 func (t *Trace) endOpen(pid int, why span.Incomplete) error {
 	records, err := t.session.Open(pid)
 	now := span.Monotonic()
+	open := make(map[uint64]bool)
+	for i := range records {
+		open[records[i].Span] = records[i].Kind == bpf.EventCall
+	}
 	for i := range records {
 		if records[i].Kind == bpf.EventLink {
 			t.assembler.Link(&records[i])
@@ -269,7 +273,8 @@ func (t *Trace) endOpen(pid int, why span.Incomplete) error {
 			continue
 		}
 		if s := t.assembler.End(&records[i], now, t.why(&records[i], why)); s != nil {
-			if s.Incomplete == span.ProcessExit && s.Parent == (span.ID{}) {
+			// How that was is said once where calls are within each other.
+			if s.Incomplete == span.ProcessExit && !open[records[i].Parent] {
 				s.Exit = t.exit(int(records[i].Tgid))
 			}
 			t.summary.Open++

@@ -52,8 +52,8 @@ type Span struct {
 	// Error is set where the last result is a non-nil error, and where a panic
 	// ended the call whose value is known.
 	Error *Error
-	// Exit is how the process ended, of a root that was open then, where that is
-	// known; else nil.
+	// Exit is how the process ended, of a call that was open then and whose parent
+	// was not, where that is known; else nil.
 	Exit *Exit
 	// Incomplete is empty where the function returned.
 	Incomplete Incomplete
