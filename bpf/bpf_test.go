@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/uspan/uspan/internal/kerneltest"
@@ -92,4 +93,23 @@ func FuzzRecord(f *testing.F) {
 			t.Fatalf("%d bytes of values out of %d", total, len(raw))
 		}
 	})
+}
+
+// Each counter is added to its own.
+func TestCountersAdd(t *testing.T) {
+	var sum, more Counters
+	fields := reflect.ValueOf(&more).Elem()
+	for i := range fields.NumField() {
+		if fields.Field(i).Kind() == reflect.Uint64 {
+			fields.Field(i).SetUint(uint64(i))
+		}
+	}
+	for range 3 {
+		sum.Add(&more)
+	}
+	for i := range fields.NumField() {
+		if got := reflect.ValueOf(sum).Field(i); got.Kind() == reflect.Uint64 && got.Uint() != 3*uint64(i) {
+			t.Errorf("%s is %d, want %d", fields.Type().Field(i).Name, got.Uint(), 3*i)
+		}
+	}
 }

@@ -43,6 +43,15 @@ func NextChunk(values []byte) (chunk Chunk, bytes, rest []byte, ok bool) {
 	return chunk, values[:chunk.Size], values[min((int(chunk.Size)+7)&^7, len(values)):], true
 }
 
+// Add adds what was lost elsewhere.
+func (c *uspanCounters) Add(other *Counters) {
+	const n = unsafe.Sizeof(*c) / unsafe.Sizeof(uint64(0)) // every one is such a number
+	sums, more := unsafe.Slice((*uint64)(unsafe.Pointer(c)), n), unsafe.Slice((*uint64)(unsafe.Pointer(other)), n)
+	for i := range sums {
+		sums[i] += more[i]
+	}
+}
+
 // ParseOrigin is what a record of EventProcess says of the process.
 func ParseOrigin(record *Record) (origin *Origin, ok bool) {
 	if len(record.Values) < int(unsafe.Sizeof(Origin{})) {

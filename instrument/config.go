@@ -64,6 +64,9 @@ type Config struct {
 	// Of tests: see attach.Options.
 	ringBytes, processes int
 
+	// Before is what came of a Trace before this one: the Summary has both. Nil is none.
+	Before *Summary
+
 	// Force attaches although the probes take much of the target's memory.
 	Force bool
 

@@ -54,11 +54,14 @@ type NewFileError struct {
 	First bool
 }
 
-func (e *NewFileError) Error() string {
+func (e *NewFileError) Error() string { return e.What() + ": start uspan again to trace it" }
+
+// What says what has happened.
+func (e *NewFileError) What() string {
 	if e.First {
-		return fmt.Sprintf("%s %s %s now: start uspan again to trace it", processes(e.PIDs), runOrRuns(e.PIDs), e.Path)
+		return fmt.Sprintf("%s %s %s now", processes(e.PIDs), runOrRuns(e.PIDs), e.Path)
 	}
-	return fmt.Sprintf("nothing of %s that is traced runs any more, but %s %s a new file by that path: start uspan again to trace it",
+	return fmt.Sprintf("nothing of %s that is traced runs any more, but %s %s a new file by that path",
 		e.Path, processes(e.PIDs), runOrRuns(e.PIDs))
 }
 
@@ -177,8 +180,9 @@ func (p *place) judge(t *Trace, pid int) (traced, other bool) {
 	}
 	for _, i := range p.images {
 		same, err := t.files.same(i.file, file)
-		if err != nil {
+		if err != nil { // better to say nothing than what may be wrong
 			t.config.Log(err.Error())
+			return false, false
 		}
 		if same {
 			return true, false

@@ -45,7 +45,7 @@ type Trace struct {
 	executions, exits uint64    // of processes, then
 	looks             int       // still to be taken at the places
 	told              int       // events since the ring was empty
-	superseded        error     // why the trace ends although its time is not over
+	superseded        error     // a NewFileError: why the trace ends although its time is not over
 }
 
 // batchSpans is how many spans are handed to the outputs at once.
@@ -61,9 +61,10 @@ func (t *Trace) MapMemory() uint64 { return t.mapMemory }
 func (t *Trace) FromKernel(signal unix.Signal) int { return t.session.KernelSignals(signal) }
 
 // Run lets the command run and makes spans until the targets have ended, the
-// time is over, or ctx is done. Then the probes are gone, and what was open has
-// been told.
+// time is over, or ctx is done; or until nothing is left at a path but a new file,
+// which is a NewFileError. Then the probes are gone, and what was open has been told.
 func (t *Trace) Run(ctx context.Context) (*Summary, error) {
+	defer func() { t.summary.add(t.config.Before) }()
 	if t.command != nil {
 		// One that was killed while it was stopped ends as any other does.
 		if err := t.command.Resume(); err != nil && !errors.Is(err, target.ErrNoProcess) {
@@ -89,7 +90,10 @@ func (t *Trace) Run(ctx context.Context) (*Summary, error) {
 			t.config.Look()
 		}
 	}
-	return &t.summary, errors.Join(t.superseded, t.finish())
+	if err := t.finish(); err != nil {
+		return &t.summary, err
+	}
+	return &t.summary, t.superseded
 }
 
 // over says that all targets have ended and no new ones can come.

@@ -40,6 +40,7 @@ func (t *Trace) answer() {
 		if so.Lost, err = t.session.Lost(); err != nil {
 			t.config.Log(err.Error())
 		}
+		so.add(t.config.Before)
 		t.look()
 		answer <- Status{t.functions, len(t.processes), so, t.unwatched()}
 	default:

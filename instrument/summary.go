@@ -22,6 +22,26 @@ type Summary struct {
 // span, or is lost.
 type Sum struct{ Spans, Lost uint64 }
 
+// add adds what came of another Trace; nil is none.
+func (s *Summary) add(other *Summary) {
+	if other == nil {
+		return
+	}
+	s.Spans += other.Spans
+	s.Open += other.Open
+	s.Unknown += other.Unknown
+	s.Lost.Add(&other.Lost)
+	if s.Calls == nil {
+		s.Calls = make(map[string]Sum)
+	}
+	for name, sum := range other.Calls {
+		both := s.Calls[name]
+		both.Spans += sum.Spans
+		both.Lost += sum.Lost
+		s.Calls[name] = both
+	}
+}
+
 // LostSpans is the number of calls that gave no span.
 func (s *Summary) LostSpans() uint64 {
 	return s.Lost.RingFull + s.Lost.FramesFull + s.Lost.GoroutinesFull + s.Lost.NoGoroutine + s.Lost.ProcessesFull + s.Unknown

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -57,24 +58,61 @@ func runAttach(f *flags, targets []string) error {
 		return err
 	}
 	config.Outputs, config.Live = outputs.sinks(), outputs.live
+	summary, err := traceVersions(ctx, f, config, outputs)
+	// From here on a signal ends uspan at once.
+	stop()
+	err = errors.Join(err, outputs.flush(context.Background(), f.flushTimeout))
+	if summary == nil { // it has not begun
+		return err
+	}
+	outputs.conclude(f, summary)
+	if err == nil && outputs.failed() {
+		return statusError(exitFailed)
+	}
+	return err
+}
+
+// traceVersions traces, and plans anew where nothing is left but a new version of a
+// program. The summary is of all that; nil where nothing was traced.
+func traceVersions(ctx context.Context, f *flags, config instrument.Config, outputs *outputs) (*instrument.Summary, error) {
+	until := time.Now().Add(config.For)
+	for {
+		summary, err := traceOnce(ctx, f, config, outputs)
+		if summary == nil { // what is there cannot be traced
+			return config.Before, err
+		}
+		newFile, is := errors.AsType[*instrument.NewFileError](err)
+		if is && ctx.Err() != nil {
+			err = nil // it was to end anyway
+		}
+		if !is || err == nil {
+			return summary, err
+		}
+		f.say(newFile.What() + ": planning anew")
+		config.Before = summary
+		if config.For > 0 {
+			if config.For = time.Until(until); config.For <= 0 {
+				return summary, nil
+			}
+		}
+	}
+}
+
+func traceOnce(ctx context.Context, f *flags, config instrument.Config, outputs *outputs) (*instrument.Summary, error) {
 	heap := boundHeap()
 	trace, err := instrument.Start(config)
 	if err != nil {
-		return errors.Join(err, outputs.flush(context.Background(), f.flushTimeout))
+		return nil, err
 	}
 	defer trace.Close()
 	heap.settle(trace.MapMemory())
 	defer answerStatus(trace, outputs, f).Close()
 	outputs.metering.follow(trace, outputs)
 	summary, err := trace.Run(ctx)
-	// From here on a signal ends uspan at once.
-	stop()
-	err = errors.Join(err, outputs.flush(context.Background(), f.flushTimeout), trace.Close())
-	outputs.conclude(f, summary)
-	if err == nil && outputs.failed() {
-		return statusError(exitFailed)
+	if failure := trace.Close(); failure != nil {
+		return summary, failure
 	}
-	return err
+	return summary, err
 }
 
 // untilSignal is done at the first signal that ends uspan where it has started
