@@ -274,6 +274,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"time"
 )
 
 var broken = errors.New("broken")
@@ -327,6 +328,9 @@ func main() {
 		}()
 		jobs <- func() { after(); all.Done() }
 		all.Wait()
+	}
+	for runtime.NumGoroutine() > 2 { // this one and work's: Goexit has come to its end
+		time.Sleep(time.Millisecond)
 	}
 	fmt.Println("done")
 }
