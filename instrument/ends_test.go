@@ -16,6 +16,7 @@ import (
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/span"
 	"github.com/uspan/uspan/instrument/target"
+	"github.com/uspan/uspan/internal/kerneltest"
 	"github.com/uspan/uspan/internal/testprog"
 )
 
@@ -235,6 +236,7 @@ func main() {
 	os.Exit(3)
 }
 `, testprog.Options{})
+	kerneltest.Require(t)
 	rules := plan.Rules{Patterns: []string{"main.outer", "main.inner", "main.begin"}}
 	spans, summary, _, _ := traceToEnd(t, instrument.Config{Rules: rules}, target.Command{Path: exe, Stderr: null(t)})
 	if len(spans) != 3 || summary.Open != 2 {

@@ -18,6 +18,7 @@ import (
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/span"
 	"github.com/uspan/uspan/instrument/target"
+	"github.com/uspan/uspan/internal/kerneltest"
 	"github.com/uspan/uspan/internal/testprog"
 )
 
@@ -216,6 +217,7 @@ func testFollow(t *testing.T, exe string) {
 // counted as lost.
 func TestTooManyProcesses(t *testing.T) {
 	exe := testprog.Build(t, kin, testprog.Options{})
+	kerneltest.Require(t)
 	other := filepath.Join(t.TempDir(), "other")
 	data, err := os.ReadFile(exe)
 	if err := errors.Join(err, os.WriteFile(other, data, 0o755)); err != nil {
