@@ -53,7 +53,8 @@ func (s *Span) Attributes() []Attribute {
 // attributes adds the value under a key: one attribute, or one for each part of
 // it, whose keys go on from there. A nil error as the last result is told by the
 // status, a value that was not captured by uspan.unavailable. A struct without fields
-// is told where it is not a field itself.
+// is told where it is not a field itself; a list or a map without elements always, but
+// where elements are missing.
 func (v Value) attributes(key string, add func(key string, value any)) {
 	parts := func(values []Value) {
 		for _, part := range values {
@@ -76,8 +77,14 @@ func (v Value) attributes(key string, add func(key string, value any)) {
 			}
 		}
 	case List:
+		if len(value) == 0 && v.Note == "" {
+			add(key, []string{})
+		}
 		parts(value)
 	case Map:
+		if len(value) == 0 && v.Note == "" {
+			add(key, "{}")
+		}
 		parts(value)
 	case Dynamic:
 		add(key+".type", value.Type)
