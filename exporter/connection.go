@@ -32,10 +32,16 @@ const (
 	defaultTimeout = 10 * time.Second
 )
 
-// variable is the value of OTEL_EXPORTER_OTLP_TRACES_<name>, else of
+// What the variables of one signal alone have behind environmentPrefix.
+const tracesInfix, metricsInfix = "TRACES_", "METRICS_"
+
+// variable is variableOf for traces.
+func variable(name string) (value, full string) { return variableOf(tracesInfix, name) }
+
+// variableOf is the value of OTEL_EXPORTER_OTLP_<infix><name>, else of
 // OTEL_EXPORTER_OTLP_<name>, and which one it was.
-func variable(name string) (value, full string) {
-	for _, full := range []string{environmentPrefix + "TRACES_" + name, environmentPrefix + name} {
+func variableOf(infix, name string) (value, full string) {
+	for _, full := range []string{environmentPrefix + infix + name, environmentPrefix + name} {
 		if value := strings.TrimSpace(os.Getenv(full)); value != "" {
 			return value, full
 		}
@@ -46,7 +52,7 @@ func variable(name string) (value, full string) {
 // resolveConnection is the connection to where, or to the endpoint that the
 // environment names. An error is a mistake of the user's.
 func resolveConnection(where string, warn func(string)) (connection, error) {
-	if err := checkEnvironment(); err != nil {
+	if err := checkEnvironment(tracesInfix); err != nil {
 		return connection{}, err
 	}
 	endpoint, err := resolveEndpoint(where)
@@ -104,10 +110,10 @@ func tlsFromEnvironment() (config *tls.Config, name string, err error) {
 	return config, name, nil
 }
 
-// checkEnvironment finds what is wrong with the variables, those that others
+// checkEnvironment finds what is wrong with the variables of a signal, those that others
 // take precedence over, too: the clients read them again, and would log a
 // mistake in their own way and go on without.
-func checkEnvironment() error {
+func checkEnvironment(infix string) error {
 	checks := []struct {
 		name  string
 		check func(string) error
@@ -119,7 +125,7 @@ func checkEnvironment() error {
 		{"TIMEOUT", checkTimeout},
 		{"CERTIFICATE", checkCertificates},
 	}
-	for _, prefix := range []string{environmentPrefix, environmentPrefix + "TRACES_"} {
+	for _, prefix := range []string{environmentPrefix, environmentPrefix + infix} {
 		for _, c := range checks {
 			value := strings.TrimSpace(os.Getenv(prefix + c.name))
 			if value == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -93,25 +94,23 @@ func metricsWanted() (bool, error) {
 	case "none":
 		return false, nil
 	case "":
-		return os.Getenv(environmentPrefix+"METRICS_ENDPOINT") != "", nil
+		return os.Getenv(environmentPrefix+metricsInfix+"ENDPOINT") != "", nil
 	default:
 		return false, fmt.Errorf("OTEL_METRICS_EXPORTER=%q: otlp or none is needed", shown(value))
 	}
 }
 
 func newMetricsExporter() (sdkmetric.Exporter, error) {
-	for _, name := range []string{"METRICS_PROTOCOL", "PROTOCOL"} {
-		value := strings.TrimSpace(os.Getenv(environmentPrefix + name))
-		if value == "" {
-			continue
+	if err := checkEnvironment(metricsInfix); err != nil {
+		return nil, err
+	}
+	if value, name := variableOf(metricsInfix, "ENDPOINT"); value != "" {
+		if at, _ := url.Parse(value); at.Scheme != "http" && at.Scheme != "https" || at.Host == "" {
+			return nil, fmt.Errorf("%s=%q: for metrics, want a URL such as http://localhost:4317", name, shown(value))
 		}
-		if err := checkProtocol(value); err != nil {
-			return nil, fmt.Errorf("%s%s=%q: %w", environmentPrefix, name, shown(value), err)
-		}
-		if protocol(value) == protocolHTTP {
-			return otlpmetrichttp.New(context.Background())
-		}
-		break
+	}
+	if value, _ := variableOf(metricsInfix, "PROTOCOL"); protocol(value) == protocolHTTP {
+		return otlpmetrichttp.New(context.Background())
 	}
 	return otlpmetricgrpc.New(context.Background())
 }

@@ -75,6 +75,8 @@ func TestMetricsWanted(t *testing.T) {
 		{endpoint: "http://127.0.0.1:1", wanted: true},
 		{exporter: "prometheus", problem: `OTEL_METRICS_EXPORTER="prometheus": otlp or none is needed`},
 		{exporter: "otlp", protocol: "json", problem: "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"},
+		{endpoint: "127.0.0.1:4317", problem: "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"},
+		{endpoint: "localhost:4317", problem: "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"},
 	} {
 		t.Setenv("OTEL_METRICS_EXPORTER", test.exporter)
 		t.Setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", test.endpoint)
