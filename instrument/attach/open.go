@@ -48,60 +48,35 @@ func (s *Session) Open(pid int) ([]bpf.Record, error) {
 			return records, fmt.Errorf("remove the open calls: %w", err)
 		}
 	}
-	return records, errors.Join(s.dropKept(pid), s.dropPanics(pid), s.dropStatements(pid))
+	return records, s.drop(pid)
 }
 
-// dropStatements forgets which `go` statements have run: another process may have
-// the id next. Children are told apart by the number of their process.
-func (s *Session) dropStatements(pid int) error {
-	var key bpf.StatementKey
-	var keys []bpf.StatementKey
-	var value uint32
-	statements := s.objects.Statements.Iterate()
-	for statements.Next(&key, &value) {
-		if pid == 0 || key.Tgid == uint32(pid) {
-			keys = append(keys, key)
-		}
-	}
-	errs := []error{statements.Err()}
-	for _, key := range keys {
-		errs = append(errs, remove(s.objects.Statements, key))
-	}
-	return errors.Join(errs...)
+// drop removes what no call that is open needs: arguments that were kept for calls
+// that never began, panics that were under way, and which `go` statements have run:
+// another process may have the id next. (Children are told apart by the number of
+// their process.)
+func (s *Session) drop(pid int) error {
+	of := func(tgid uint32) bool { return pid == 0 || tgid == uint32(pid) }
+	return errors.Join(
+		removeAll(s.objects.Values, func(key bpf.FrameKey) bool { return key.Level == bpf.LevelKept && of(key.Tgid) }),
+		removeAll(s.objects.Panics, func(key bpf.FrameKey) bool { return of(key.Tgid) }),
+		removeAll(s.objects.Statements, func(key bpf.StatementKey) bool { return of(key.Tgid) }))
 }
 
-// dropPanics removes panics that were under way.
-func (s *Session) dropPanics(pid int) error {
-	var key bpf.FrameKey
-	var keys []bpf.FrameKey
+// removeAll removes the entries of a map whose keys are wanted.
+func removeAll[K any](m *ebpf.Map, wanted func(K) bool) error {
+	var key K
+	var keys []K
 	var value []byte
-	panics := s.objects.Panics.Iterate()
-	for panics.Next(&key, &value) {
-		if pid == 0 || key.Tgid == uint32(pid) {
+	entries := m.Iterate()
+	for entries.Next(&key, &value) {
+		if wanted(key) {
 			keys = append(keys, key)
 		}
 	}
-	errs := []error{panics.Err()}
+	errs := []error{entries.Err()}
 	for _, key := range keys {
-		errs = append(errs, remove(s.objects.Panics, key))
-	}
-	return errors.Join(errs...)
-}
-
-// dropKept removes arguments that were kept for calls that never began.
-func (s *Session) dropKept(pid int) error {
-	var key bpf.FrameKey
-	var keys []bpf.FrameKey
-	var value []byte
-	values := s.objects.Values.Iterate()
-	for values.Next(&key, &value) {
-		if key.Level == bpf.LevelKept && (pid == 0 || key.Tgid == uint32(pid)) {
-			keys = append(keys, key)
-		}
-	}
-	errs := []error{values.Err()}
-	for _, key := range keys {
-		errs = append(errs, remove(s.objects.Values, key))
+		errs = append(errs, remove(m, key))
 	}
 	return errors.Join(errs...)
 }

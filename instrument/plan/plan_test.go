@@ -56,6 +56,16 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+// printed is what a plan prints.
+func printed(t *testing.T, p *Plan) string {
+	t.Helper()
+	var b strings.Builder
+	if _, err := p.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
 func TestPrintedPlans(t *testing.T) {
 	f := openShop(t, testprog.Options{GoVersion: goldenVersion, GOARCH: "amd64", Flags: []string{"-trimpath"}})
 	f.Path, f.BuildID = "./shop", "0123456789abcdef"
@@ -89,11 +99,7 @@ func TestPrintedPlanARM64(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var b bytes.Buffer
-	if _, err := p.WriteTo(&b); err != nil {
-		t.Fatal(err)
-	}
-	golden(t, "arm64.plan", b.String())
+	golden(t, "arm64.plan", printed(t, p))
 }
 
 func TestPatternErrors(t *testing.T) {

@@ -94,12 +94,9 @@ func TestGoSites(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("%q, want %q", got, want)
 			}
-			var printed strings.Builder
-			if _, err := p.WriteTo(&printed); err != nil {
-				t.Fatal(err)
-			}
-			if !strings.Contains(printed.String(), "\ngo statements whose goroutines belong to the call that they are in\n") {
-				t.Error(printed.String())
+			text := printed(t, p)
+			if !strings.Contains(text, "\ngo statements whose goroutines belong to the call that they are in\n") {
+				t.Error(text)
 			}
 		})
 	}

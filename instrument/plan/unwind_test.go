@@ -55,12 +55,9 @@ func TestUnknownOffsets(t *testing.T) {
 			if p.Rootless != test.rootless || (len(p.GoSites) > 0) != (test.rootless == "") {
 				t.Errorf("`go` statements: %q, %d sites", p.Rootless, len(p.GoSites))
 			}
-			var printed strings.Builder
-			if _, err := p.WriteTo(&printed); err != nil {
-				t.Fatal(err)
-			}
-			if !strings.Contains(printed.String(), test.unwatched) || !strings.Contains(printed.String(), test.rootless) {
-				t.Error(printed.String())
+			text := printed(t, p)
+			if !strings.Contains(text, test.unwatched) || !strings.Contains(text, test.rootless) {
+				t.Error(text)
 			}
 		})
 	}

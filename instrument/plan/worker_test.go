@@ -175,12 +175,9 @@ func TestWorkers(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("%q, want %q", got, want)
 			}
-			var printed strings.Builder
-			if _, err := p.WriteTo(&printed); err != nil {
-				t.Fatal(err)
-			}
-			if !strings.Contains(printed.String(), ", begun by main.plain\n    begin traces: main.job in line 13; the loop receives from a channel in line 12 of main.wait\n") {
-				t.Error(printed.String())
+			text := printed(t, p)
+			if !strings.Contains(text, ", begun by main.plain\n    begin traces: main.job in line 13; the loop receives from a channel in line 12 of main.wait\n") {
+				t.Error(text)
 			}
 			for l := range p.List {
 				notes := strings.Join(l.Notes(), "\n")
