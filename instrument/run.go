@@ -32,7 +32,8 @@ type Trace struct {
 	ended      chan *traced
 	asked      chan chan<- Status
 	closed     chan struct{}
-	functions  int // that are traced
+	functions  int      // that are traced
+	ready      []string // lines to say when all are
 	batch      []*span.Span
 	finishing  []finishing
 	summary    Summary
@@ -65,6 +66,10 @@ func (t *Trace) FromKernel(signal unix.Signal) int { return t.session.KernelSign
 // which is a NewFileError. Then the probes are gone, and what was open has been told.
 func (t *Trace) Run(ctx context.Context) (*Summary, error) {
 	defer func() { t.summary.add(t.config.Before) }()
+	for _, line := range t.ready {
+		t.config.Say(line)
+	}
+	t.ready = nil
 	if t.command != nil {
 		// One that was killed while it was stopped ends as any other does.
 		if err := t.command.Resume(); err != nil && !errors.Is(err, target.ErrNoProcess) {

@@ -15,8 +15,8 @@ import (
 )
 
 // Start plans, starts the command or finds the targets, and attaches. When it
-// returns, calls are being recorded: Run has to follow, and lets the command
-// run. A command that could not be traced is not run.
+// returns, calls are being recorded: Run has to follow, which tells what is traced
+// and lets the command run. A command that could not be traced is not run.
 func Start(config Config) (*Trace, error) {
 	t := &Trace{
 		config:     config,
@@ -100,8 +100,8 @@ func (t *Trace) start() error {
 		}
 		functions := len(i.plan.Functions) - len(skipped)
 		t.functions += functions
-		t.config.Say(t.ready(i, functions))
-		t.sayLeft(i.index, skipped)
+		t.ready = append(t.ready, i.tracing(functions))
+		t.ready = append(t.ready, t.left(i, skipped)...)
 		i.plan.Skipped = nil // told; it can be longer than the plan
 	}
 	if t.config.Follow {
@@ -110,7 +110,7 @@ func (t *Trace) start() error {
 		}
 	}
 	if removal := t.session.Removal(); removal >= 2*time.Second {
-		t.config.Say(fmt.Sprintf("this kernel has no uprobe_multi links (Linux 6.6 has): to remove the probes will take some %d s",
+		t.ready = append(t.ready, fmt.Sprintf("this kernel has no uprobe_multi links (Linux 6.6 has): to remove the probes will take some %d s",
 			int(removal.Seconds())))
 	}
 	if t.command != nil {
@@ -202,7 +202,8 @@ func (t *Trace) sayElsewhere(path string) {
 	}
 }
 
-func (t *Trace) ready(i *image, functions int) string {
+// tracing says how many functions are traced, and where.
+func (i *image) tracing(functions int) string {
 	var where []string
 	for _, p := range i.processes {
 		where = append(where, strconv.Itoa(p.PID()))
@@ -216,13 +217,12 @@ func (t *Trace) ready(i *image, functions int) string {
 	return fmt.Sprintf("tracing %s of %s (pids %s)", count(functions, "function"), i.path, strings.Join(where, ", "))
 }
 
-// sayLeft tells what of an executable is not traced: how much, and in detail
-// which function why.
-func (t *Trace) sayLeft(n int, refused []plan.Skipped) {
-	i := t.images[n]
-	asked := t.sayRuntime(i.plan.Skipped)
+// left says what of an executable is not traced: how much, and in the log which
+// function why.
+func (t *Trace) left(i *image, refused []plan.Skipped) []string {
+	lines := t.ofRuntime(i.plan.Skipped)
 	for _, s := range slices.Concat(i.plan.Skipped, refused) {
-		if !asked || !s.OfRuntime() {
+		if lines == nil || !s.OfRuntime() {
 			t.config.Log(fmt.Sprintf("not traced: %s: %s", s.Name, s.Reason))
 		}
 	}
@@ -237,26 +237,24 @@ func (t *Trace) sayLeft(n int, refused []plan.Skipped) {
 		left = append(left, count(n, "function")+" left out")
 	}
 	if len(left) > 0 {
-		t.config.Say(strings.Join(left, ", ") + " (--dry-run tells which, and why)")
+		lines = append(lines, strings.Join(left, ", ")+" (--dry-run tells which, and why)")
 	}
-	if why := t.session.Unwatched(n); why != "" {
-		t.config.Say("panics are seen late, and without their values: " + why)
+	if why := t.session.Unwatched(i.index); why != "" {
+		lines = append(lines, "panics are seen late, and without their values: "+why)
 	}
-	if why := t.session.Rootless(n); why != "" {
-		t.config.Say("goroutines begin traces: " + why)
+	if why := t.session.Rootless(i.index); why != "" {
+		lines = append(lines, "goroutines begin traces: "+why)
 	}
 	if i.plan.Unvalued != "" {
-		t.config.Say("arguments and results: " + i.plan.None() + ": " + i.plan.Unvalued)
+		lines = append(lines, "arguments and results: "+i.plan.None()+": "+i.plan.Unvalued)
 	}
-	for _, conflict := range i.plan.Conflicts {
-		t.config.Say(conflict)
-	}
+	return append(lines, i.plan.Conflicts...)
 }
 
-// sayRuntime tells of functions of the runtime that were asked for and are refused,
-// a line for each reason: whoever names them should know. Not where that would be
-// nearly all of them. False: it did not.
-func (t *Trace) sayRuntime(skipped []plan.Skipped) bool {
+// ofRuntime says which functions of the runtime were asked for and are refused, a
+// line for each reason: whoever names them should know. None where that would be
+// nearly all of them.
+func (t *Trace) ofRuntime(skipped []plan.Skipped) []string {
 	const most = 64
 	named := slices.ContainsFunc(t.config.Rules.Patterns, func(p string) bool { return !strings.HasPrefix(p, "!") })
 	var reasons []string
@@ -273,13 +271,14 @@ func (t *Trace) sayRuntime(skipped []plan.Skipped) bool {
 		names[s.Reason] = append(names[s.Reason], s.Name)
 		n++
 	}
-	if n == 0 || n > most {
-		return false
+	if n > most {
+		return nil
 	}
+	var lines []string
 	for _, reason := range reasons {
-		t.config.Say(fmt.Sprintf("not traced: %s: %s", strings.Join(names[reason], ", "), reason))
+		lines = append(lines, fmt.Sprintf("not traced: %s: %s", strings.Join(names[reason], ", "), reason))
 	}
-	return true
+	return lines
 }
 
 func count(n int, what string) string {
