@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -36,15 +37,19 @@ func run() error {
 	kernels := flag.String("kernels", "this,5.10,6.1,6.12,7", "kernels to test on: this one, and those of internal/guest")
 	arches := flag.String("arch", "amd64,arm64", "architectures to test on")
 	pattern := flag.String("run", "", "run only tests that match, and keep what came of the others the last time")
-	results := flag.String("results", "bin/support", "directory of the results, which are kept for the next time")
+	results := flag.String("results", "docs/support", "directory of the results, which are kept for the next time")
 	flag.Parse()
 	if err := os.MkdirAll(*results, 0o755); err != nil {
 		return err
 	}
+	commit, err := exec.Command("git", "describe", "--always", "--dirty").Output()
+	if err != nil {
+		return fmt.Errorf("which commit is this: %w", err)
+	}
 	var failed []string
 	for _, m := range machines(split(*kernels), split(*arches)) {
 		fmt.Println("==", m)
-		r, err := m.test(*pattern)
+		r, err := m.test(*pattern, strings.TrimSpace(string(commit)))
 		if err != nil {
 			return fmt.Errorf("%v: %w", m, err)
 		}

@@ -39,7 +39,7 @@ func writePage(path, readme string, results []*result) error {
 // summary is the table of kernels and architectures.
 func summary(results []*result) string {
 	var b strings.Builder
-	b.WriteString("| Linux | on | tests | builds of the counting program |\n|---|---|---|---|\n")
+	b.WriteString("| Linux | on | tests | builds of the counting program | commit |\n|---|---|---|---|---|\n")
 	for _, r := range results {
 		passed, failed := len(r.with("pass")), len(r.with("fail"))
 		tests := fmt.Sprintf("%d passed", passed)
@@ -53,7 +53,8 @@ func summary(results []*result) string {
 				tests = "failed"
 			}
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", release(r), r.Arch, tests, builds)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", release(r), r.Arch, tests, builds,
+			strings.Join(r.commits(), ", "))
 	}
 	return b.String()
 }
@@ -97,7 +98,7 @@ func page(table string, results []*result) string {
 	var b strings.Builder
 	b.WriteString(`# What uspan has been run on
 
-Written by ` + "`" + command + "`" + ` from the tests that it ran: what did not run is not in here. The other kernels are Debian's, in virtual machines without virtualization of the processor (QEMU's TCG); a machine with amd64 has processors that take turns.
+Written by ` + "`" + command + "`" + ` from the tests that it ran: what did not run is not in here. They take hours, so a kernel can be run by itself; the table says which commit it was. The other kernels are Debian's, in virtual machines without virtualization of the processor (QEMU's TCG); a machine with amd64 has processors that take turns.
 
 ` + docs.Wrap(command, table) + `
 The tests are those of ` + "`" + strings.Join(packages, "`, `") + "`" + `, not all of them on every kernel where their numbers differ. On kernels without uprobe_multi links (before 6.6) they go by perf events.

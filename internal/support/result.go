@@ -35,11 +35,14 @@ type result struct {
 // An outcome is what came of a test.
 type outcome struct {
 	Action string // pass, fail, skip
-	Reason string // why it did not run
+	Reason string `json:",omitempty"` // why it did not run
+	Commit string `json:",omitempty"` // that was tested
 	// Go and Build are, of a test of the counting program, the release and the way
 	// to build, and Spans what there was: "exact", or "calls" where there is no
 	// DWARF to tell of arguments.
-	Go, Build, Spans string
+	Go    string `json:",omitempty"`
+	Build string `json:",omitempty"`
+	Spans string `json:",omitempty"`
 }
 
 // with are the tests, in order, of which something came.
@@ -51,6 +54,17 @@ func (r *result) with(action string) (names []string) {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// commits are those that were tested, in order.
+func (r *result) commits() (all []string) {
+	for _, o := range r.Tests {
+		if o.Action != "skip" {
+			all = append(all, o.Commit)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // failedIn says whether a test of a package failed.
@@ -86,8 +100,8 @@ type event struct {
 	Action, Package, Test, Output, Key, Value string
 }
 
-// test runs tests on the machine: those that match a pattern.
-func (m machine) test(run string) (*result, error) {
+// test runs tests of a commit on the machine: those that match a pattern.
+func (m machine) test(run, commit string) (*result, error) {
 	args := []string{"test", "-json", "-short", "-count=1", "-p=1", "-timeout=3h"}
 	if m.kernel == belowFloor {
 		run = refusal
@@ -115,7 +129,7 @@ func (m machine) test(run string) (*result, error) {
 	if m.kernel == "" {
 		r.Release = thisRelease()
 	}
-	err = r.read(events)
+	err = r.read(events, commit)
 	var exit *exec.ExitError
 	if ended := cmd.Wait(); err == nil && !errors.As(ended, &exit) {
 		err = ended
@@ -134,8 +148,8 @@ func thisRelease() string {
 	return unix.ByteSliceToString(name.Release[:])
 }
 
-// read takes the events of `go test -json`.
-func (r *result) read(events io.Reader) error {
+// read takes the events of `go test -json` of a commit.
+func (r *result) read(events io.Reader, commit string) error {
 	outcomes, outputs := make(map[string]outcome), make(map[string][]string)
 	lines := bufio.NewScanner(events)
 	lines.Buffer(nil, 1<<20)
@@ -160,7 +174,7 @@ func (r *result) read(events io.Reader) error {
 				o.Spans = e.Value
 			}
 		case "pass", "fail", "skip":
-			o.Action = e.Action
+			o.Action, o.Commit = e.Action, commit
 			if e.Action == "fail" {
 				fmt.Printf("FAIL %s\n%s", name, strings.Join(outputs[name], ""))
 			}

@@ -46,7 +46,7 @@ func TestPage(t *testing.T) {
 {"Action":"fail","Package":"github.com/uspan/uspan/instrument"}
 `
 	r := &result{Kernel: "6.1", Arch: "amd64", Tests: make(map[string]outcome)}
-	if err := r.read(strings.NewReader(events)); err != nil {
+	if err := r.read(strings.NewReader(events), "abc1234"); err != nil {
 		t.Fatal(err)
 	}
 	below := &result{Kernel: belowFloor, Arch: "arm64", Release: "5.10.0-1-cloud-arm64",
@@ -54,8 +54,8 @@ func TestPage(t *testing.T) {
 	results := []*result{below, r}
 	text := page(summary(results), results)
 	for _, want := range []string{
-		"| 5.10.0-1 (Debian) | arm64 | refused | none |\n",
-		"| 6.1.0-50 (Debian) | amd64 | 2 passed, 1 failed | 2 of 4 exact: go1.18.10 to go1.18.10, 2 ways to build |\n",
+		"| 5.10.0-1 (Debian) | arm64 | refused | none |  |\n",
+		"| 6.1.0-50 (Debian) | amd64 | 2 passed, 1 failed | 2 of 4 exact: go1.18.10 to go1.18.10, 2 ways to build | abc1234 |\n",
 		"| built | go1.9 | go1.18.10 | go1.27.1 |\n",
 		"| `-buildmode=pie` | – | ✓ | – |\n",
 		"| `strip` | – | ○ | – |\n",
