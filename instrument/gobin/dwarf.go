@@ -1,18 +1,13 @@
 package gobin
 
 import (
-	"bytes"
 	"cmp"
-	"compress/zlib"
 	"debug/dwarf"
-	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sort"
-	"strings"
 	"sync"
 )
 
@@ -94,67 +89,6 @@ func (f *File) readDWARF() (*debugInfo, error) {
 		return nil, fmt.Errorf("read the DWARF of %s: %w", f.Path, err)
 	}
 	return d, nil
-}
-
-// debugSection finds a DWARF section, in the executable or in its separate debug
-// file.
-func (f *File) debugSection(name string) (*elf.Section, bool) {
-	if f.separate != nil {
-		return sectionOf(f.separate.elf, name)
-	}
-	return sectionOf(f.elf, name)
-}
-
-// sectionOf finds a DWARF section under its name, or under that which older
-// linkers give to a compressed one.
-func sectionOf(file *elf.File, name string) (*elf.Section, bool) {
-	for _, prefix := range []string{".debug_", ".zdebug_"} {
-		if s := file.Section(prefix + name); s != nil && s.Type != elf.SHT_NOBITS && s.FileSize > 0 {
-			return s, true
-		}
-	}
-	return nil, false
-}
-
-// readDebugSection reads a section, decompressed; nil where there is none.
-func (f *File) readDebugSection(name string) ([]byte, error) {
-	// DWARF shrinks to a third or a quarter; a file that claims much more is
-	// broken, or wants our memory.
-	const maxRatio = 64
-	s, ok := f.debugSection(name)
-	if !ok {
-		return nil, nil
-	}
-	size := f.size
-	if f.separate != nil {
-		size = f.separate.size
-	}
-	if s.FileSize > uint64(size) {
-		return nil, errors.New("it is longer than the file")
-	}
-	if s.Flags&elf.SHF_COMPRESSED != 0 && s.Size/maxRatio > s.FileSize {
-		return nil, fmt.Errorf("its %d bytes would decompress to %d", s.FileSize, s.Size)
-	}
-	data, err := s.Data()
-	if err != nil || !strings.HasPrefix(s.Name, ".z") {
-		return data, err
-	}
-	// "ZLIB", the size as a big-endian word, a zlib stream.
-	if len(data) < 12 || !bytes.HasPrefix(data, []byte("ZLIB")) {
-		return data, nil
-	}
-	length := binary.BigEndian.Uint64(data[4:])
-	if length/maxRatio > uint64(len(data)) {
-		return nil, fmt.Errorf("its %d bytes would decompress to %d", len(data), length)
-	}
-	z, err := zlib.NewReader(bytes.NewReader(data[12:]))
-	if err != nil {
-		return nil, err
-	}
-	defer z.Close()
-	plain := make([]byte, length)
-	_, err = io.ReadFull(z, plain)
-	return plain, err
 }
 
 // readUnits reads the root of every unit.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"go/version"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,7 +49,7 @@ func Build(f *gobin.File, rules Rules) (*Plan, error) {
 	b := builder{
 		file: f, arch: architectureOf(f), functions: functions, sel: sel, rules: rules,
 		plan:       &Plan{File: f, Omitted: sel.omitted, secrets: secrets},
-		placements: make(map[int]*placement, len(sel.chosen)),
+		placements: make([]*placement, len(functions)),
 		layouter:   newLayouter(&rules, secrets),
 		declared:   declared,
 		compiler:   newCompiler(),
@@ -96,12 +97,13 @@ type builder struct {
 	sel          *selection
 	rules        Rules
 	plan         *Plan
-	placements   map[int]*placement // by index of the function
+	placements   []*placement // by index of the function; nil: it was not chosen, or is left out
 	layouter     *layouter
 	compiler     *compiler
 	captureRules []*captureRule
 	declared     *declarations
 	twins        map[string]int      // functions of a name; from the first wrapper on
+	literalsOf   map[string][]int    // see literals
 	runtimeTypes []gobin.RuntimeType // from the first type assertion on
 }
 
@@ -201,7 +203,7 @@ func (b *builder) leaveOut() {
 		}
 	}
 	for _, i := range drop {
-		delete(b.placements, i)
+		b.placements[i] = nil
 	}
 }
 
@@ -213,12 +215,6 @@ func (b *builder) check() error {
 			return p.reason
 		}
 		return "made by the compiler as a wrapper of a function that is traced, or that cannot be"
-	}
-	traced := 0
-	for _, p := range b.placements {
-		if p.reason == "" {
-			traced++
-		}
 	}
 	for j := range b.sel.patterns {
 		c := &b.sel.patterns[j]
@@ -234,7 +230,7 @@ func (b *builder) check() error {
 			return c.untraceable(b.functions, why)
 		}
 	}
-	if traced > 0 {
+	if b.traced() > 0 {
 		return nil
 	}
 	if b.sel.away && len(b.sel.chosen) == 0 {
@@ -243,36 +239,69 @@ func (b *builder) check() error {
 	return errors.New("the main module has no function that can be traced and is worth it: choose functions with -f, such as -f 'net/http.*'")
 }
 
+// traced is how many functions are.
+func (b *builder) traced() (n int) {
+	for _, p := range b.placements {
+		if p != nil && p.reason == "" {
+			n++
+		}
+	}
+	return n
+}
+
 // finish writes the plan in the order of the functions' entries.
 func (b *builder) finish() error {
-	b.plan.Functions = make([]Function, 0, len(b.placements))
-	for _, i := range b.sel.chosen {
-		p, ok := b.placements[i]
-		if !ok {
-			continue
-		}
-		fn := detached(b.functions[i])
+	b.plan.Functions = make([]Function, 0, b.traced())
+	for read := range ahead(b.read) {
+		p, fn := b.placements[read.function], detached(b.functions[read.function])
 		if p.reason != "" {
 			b.plan.Skipped = append(b.plan.Skipped, Skipped{Function: fn, Reason: p.reason})
 			continue
 		}
-		out := Function{Function: fn, Entries: p.entries, Exits: p.exits, Adopts: fn.Symbol != "main.main"}
+		b.plan.Functions = append(b.plan.Functions, Function{Function: fn, Entries: p.entries, Exits: p.exits, Adopts: fn.Symbol != "main.main"})
+		out := &b.plan.Functions[len(b.plan.Functions)-1]
 		out.File, out.Line = b.file.Line(&fn)
 		if b.rules.Durations {
-			if err := b.failure(&out); err != nil {
+			if err := b.failure(out, read); err != nil {
 				return err
 			}
 		} else if expressions := b.expressionsOf(&fn); b.rules.Values || len(expressions) > 0 {
-			if err := b.values(&out, expressions); err != nil {
+			if err := b.values(out, expressions, read); err != nil {
 				return err
 			}
-			b.restart(&out, p.restart)
+			b.restart(out, p.restart)
 		}
-		b.plan.Functions = append(b.plan.Functions, out)
 	}
 	b.plan.Steps = b.compiler.steps
 	b.plan.builder = b
 	return nil
+}
+
+// A description is what DWARF says of a function, or why it says nothing.
+type description struct {
+	function int // its index
+	sig      *gobin.Signature
+	err      error
+}
+
+// read yields the functions that were placed, each with the description if something
+// is captured of it.
+func (b *builder) read(yield func(description) bool) {
+	for _, i := range b.sel.chosen {
+		p, fn := b.placements[i], &b.functions[i]
+		if p == nil {
+			continue
+		}
+		read := description{function: i}
+		captured := b.rules.Durations || b.rules.Values ||
+			slices.ContainsFunc(b.captureRules, func(rule *captureRule) bool { return rule.match(fn) })
+		if captured && p.reason == "" {
+			read.sig, read.err = b.file.Signature(fn)
+		}
+		if !yield(read) {
+			return
+		}
+	}
 }
 
 // detached is a function that does not keep the names of all others in memory.
@@ -318,8 +347,8 @@ func (b *builder) converts(fn *gobin.Function) bool {
 
 // values reads the signature of a function and compiles its captures: what
 // expressions say, or else all of it.
-func (b *builder) values(out *Function, expressions []*ruled) error {
-	sig, err := b.signature(out)
+func (b *builder) values(out *Function, expressions []*ruled, read description) error {
+	sig, err := b.signature(out, read)
 	if err != nil {
 		return err
 	}
@@ -341,12 +370,12 @@ func (b *builder) values(out *Function, expressions []*ruled) error {
 // signature is that of a function: as DWARF has it, else as it is declared. It is
 // nil where there is neither, and then Unvalued is why, of the function or of the
 // plan.
-func (b *builder) signature(out *Function) (*gobin.Signature, error) {
+func (b *builder) signature(out *Function, read description) (*gobin.Signature, error) {
 	if out.Wrapper && b.converts(&out.Function) {
 		out.Unvalued = "a wrapper between calling conventions"
 		return nil, nil
 	}
-	sig, why := b.described(out)
+	sig, why := b.described(out, read)
 	declared := b.declared.of(&out.Function)
 	if declared == nil {
 		out.Unvalued = why
@@ -367,14 +396,13 @@ func (b *builder) signature(out *Function) (*gobin.Signature, error) {
 	return sig, nil
 }
 
-// described is what DWARF says of a function, or nil and why it says nothing:
+// described is the signature that DWARF has of a function, or nil and why it has none:
 // where there is no DWARF, that is Plan.Unvalued.
-func (b *builder) described(out *Function) (sig *gobin.Signature, why string) {
-	if b.plan.Unvalued != "" {
-		return nil, ""
-	}
-	sig, err := b.file.Signature(&out.Function)
+func (b *builder) described(out *Function, read description) (sig *gobin.Signature, why string) {
+	err := read.err
 	switch {
+	case b.plan.Unvalued != "":
+		return nil, ""
 	case errors.Is(err, gobin.ErrNoDWARF):
 		b.plan.Unvalued = "the executable has no DWARF (built with -ldflags=-w or -s, or stripped)"
 		if problem := b.file.DebugProblem(); problem != nil {
@@ -386,10 +414,10 @@ func (b *builder) described(out *Function) (sig *gobin.Signature, why string) {
 	case err != nil:
 		return nil, err.Error()
 	}
-	if why := b.partial(out, sig); why != "" {
+	if why := b.partial(out, read.sig); why != "" {
 		return nil, why
 	}
-	return sig, ""
+	return read.sig, ""
 }
 
 // partial says why a signature as DWARF has it is not whole, or nothing. It has to

@@ -15,8 +15,8 @@ type ErrorPlace struct {
 }
 
 // failure finds the last result of a function, where that is an error.
-func (b *builder) failure(out *Function) error {
-	sig, err := b.signature(out)
+func (b *builder) failure(out *Function, read description) error {
+	sig, err := b.signature(out, read)
 	if err != nil || sig == nil {
 		return err
 	}

@@ -77,7 +77,9 @@ type Missing struct {
 
 // List yields what is said of the functions of a plan, and then of those that were
 // refused.
-func (p *Plan) List(yield func(Listing) bool) {
+func (p *Plan) List(yield func(Listing) bool) { ahead(p.list)(yield) }
+
+func (p *Plan) list(yield func(Listing) bool) {
 	for i := range p.Functions {
 		f := &p.Functions[i]
 		l := Listing{

@@ -64,7 +64,7 @@ func (b *builder) creators() map[int]GoReason {
 	called := make(map[uint64]bool)
 	for i, p := range b.placements {
 		// What main.main begins has no parent.
-		if p.reason != "" || b.functions[i].Symbol == "main.main" {
+		if p == nil || p.reason != "" || b.functions[i].Symbol == "main.main" {
 			continue
 		}
 		creators[i] = GoSelected
@@ -105,7 +105,7 @@ func (f *goFinder) look(i int, why GoReason, steps int) {
 		return
 	}
 	f.seen[i] = true
-	if !f.file.MayCall(fn, f.newproc) {
+	if !f.mayCall(i, f.newproc) {
 		return
 	}
 	body, err := f.file.Body(fn)

@@ -113,20 +113,38 @@ type workFinder struct {
 
 // mayWait says whether a function calls what a loop can wait by.
 func (w *workFinder) mayWait(fn *gobin.Function) bool {
-	if w.file.MayCall(fn, w.calls) {
-		return true
-	}
-	var called []uint64
-	if placed := w.placements[w.byEntry[fn.Entry]]; placed != nil {
-		called = placed.leads
-	} else if body, err := w.file.Body(fn); err == nil {
-		for n := range body.Instructions {
-			if in := &body.Instructions[n]; in.Kind == gobin.Call {
-				called = append(called, in.Target)
+	called, known := w.leads(w.byEntry[fn.Entry])
+	if !known {
+		if w.file.MayCall(fn, w.calls) {
+			return true
+		}
+		if body, err := w.file.Body(fn); err == nil {
+			for n := range body.Instructions {
+				if in := &body.Instructions[n]; in.Kind == gobin.Call {
+					called = append(called, in.Target)
+				}
 			}
 		}
 	}
-	return slices.ContainsFunc(called, func(entry uint64) bool { return w.waiter(entry) != "" })
+	return slices.ContainsFunc(called, func(entry uint64) bool { return w.calls[entry] || w.waiter(entry) != "" })
+}
+
+// leads are the entries of functions that a function calls or jumps to directly, known
+// where it is traced.
+func (b *builder) leads(i int) (entries []uint64, known bool) {
+	placed := b.placements[i]
+	if placed == nil || placed.reason != "" {
+		return nil, false
+	}
+	return placed.leads, true
+}
+
+// mayCall says whether a function calls one of the targets, as gobin.File.MayCall does.
+func (b *builder) mayCall(i int, targets map[uint64]bool) bool {
+	if entries, known := b.leads(i); known {
+		return slices.ContainsFunc(entries, func(entry uint64) bool { return targets[entry] })
+	}
+	return b.file.MayCall(&b.functions[i], targets)
 }
 
 // waiter is what a function does that does nothing but wait for work, or hand over what
@@ -288,13 +306,14 @@ func (b *builder) startDepths(fn *gobin.Function) []uint32 {
 	const most = 3
 	depths := []uint32{b.arch.startDepth}
 	target := map[uint64]bool{fn.Entry: true}
-	for i := range b.functions {
+	callers := b.literals(fn.Package)
+	if fn.Package != "main" {
+		callers = slices.Concat(callers, b.literals("main"))
+		slices.Sort(callers)
+	}
+	for _, i := range callers {
 		caller := &b.functions[i]
-		if caller.Package != fn.Package && caller.Package != "main" {
-			continue
-		}
-		last := base(caller)
-		if !numbered(last, "func") && !numbered(last, "gowrap") && !digits(last) || !b.file.MayCall(caller, target) {
+		if !b.mayCall(i, target) {
 			continue
 		}
 		body, err := b.file.Body(caller)
@@ -313,6 +332,20 @@ func (b *builder) startDepths(fn *gobin.Function) []uint32 {
 		}
 	}
 	return depths
+}
+
+// literals are the function literals and wrappers of a package, ascending.
+func (b *builder) literals(pkg string) []int {
+	if b.literalsOf == nil {
+		b.literalsOf = make(map[string][]int)
+		for i := range b.functions {
+			fn := &b.functions[i]
+			if last := base(fn); numbered(last, "func") || numbered(last, "gowrap") || digits(last) {
+				b.literalsOf[fn.Package] = append(b.literalsOf[fn.Package], i)
+			}
+		}
+	}
+	return b.literalsOf[pkg]
 }
 
 // loopsOf numbers the loops of a body: for each instruction that of the outermost
