@@ -6,7 +6,9 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/span"
@@ -16,7 +18,9 @@ import (
 // have come. What it is when the target has done everything is put into after.
 type growth struct {
 	instrument.Output
-	first, spans  int
+	first, spans int
+
+	mu            sync.Mutex
 	before, after memory
 }
 
@@ -26,17 +30,41 @@ type memory struct{ heap, anonymous uint64 }
 
 func (g *growth) Export(spans []*span.Span) {
 	g.Output.Export(spans)
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.spans += len(spans); g.before == (memory{}) && g.spans >= g.first {
 		g.before = memoryInUse()
 	}
 }
 
-// check says what has grown by more than what comes and goes.
+// settle looks at the memory until it has not grown: what is still to be told when the
+// target has done everything takes some.
+func (g *growth) settle() {
+	for range 60 {
+		now := memoryInUse()
+		g.mu.Lock()
+		g.after = now
+		grown := g.grown()
+		g.mu.Unlock()
+		if !grown {
+			return
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+}
+
+// grown says whether the memory is more than what comes and goes. The caller holds g.mu.
+func (g *growth) grown() bool {
+	return g.after.heap > g.before.heap+4<<20 || g.after.anonymous > g.before.anonymous+16<<20
+}
+
+// check says what has grown.
 func (g *growth) check(t *testing.T) {
 	t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	t.Logf("after %d spans %v, after %d %v", g.first, g.before, g.spans, g.after)
-	if g.before == (memory{}) || g.after == (memory{}) ||
-		g.after.heap > g.before.heap+4<<20 || g.after.anonymous > g.before.anonymous+16<<20 {
+	if g.before == (memory{}) || g.after == (memory{}) || g.grown() {
 		t.Errorf("uspan's memory has grown from %v to %v", g.before, g.after)
 	}
 }

@@ -328,7 +328,9 @@ func TestKilled(t *testing.T) {
 	case testing.Short():
 		times = 20
 	}
-	// The first is killed when it has its probes: so long does that take here.
+	// The first ones are killed when they have their probes: so long does that take
+	// here, once files are in memory.
+	const measured = 3
 	var moment time.Duration
 	for i := range times {
 		if i >= 8 && moment > 5*time.Second {
@@ -340,9 +342,13 @@ func TestKilled(t *testing.T) {
 		if err := command.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if i == 0 {
-			for begin := time.Now(); len(linksInto(t, b.exe)) == 0 && moment < 5*time.Minute; moment = time.Since(begin) {
+		if i < measured {
+			begin := time.Now()
+			for len(linksInto(t, b.exe)) == 0 && time.Since(begin) < 5*time.Minute {
 				time.Sleep(time.Millisecond)
+			}
+			if took := time.Since(begin); i == 0 || took < moment {
+				moment = took
 			}
 		} else {
 			time.Sleep(rand.N(3 * moment))

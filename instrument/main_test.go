@@ -3,8 +3,8 @@ package instrument_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/uspan/uspan/internal/leaktest"
 )
 
 // No goroutine is left behind when a trace is closed.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }

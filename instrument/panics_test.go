@@ -222,7 +222,7 @@ func runAndWait(t *testing.T, config instrument.Config, memory *growth, command 
 		if err != nil {
 			t.Error(err)
 		}
-		memory.after = memoryInUse()
+		memory.settle()
 		end.Close()
 		counted <- entries
 	}()

@@ -159,7 +159,7 @@ func scale(t *testing.T, command target.Command, pattern string) counts {
 	}
 	defer output.Close()
 	command.Stdout, command.Stderr = output, output
-	trace, err := instrument.Start(config)
+	trace, err := instrument.Start(config.WithRing(64 << 20))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestManyOpenCalls(t *testing.T) {
 			// Values have a bound of their own, in bytes (package attach).
 			Rules:     plan.Rules{Patterns: []string{"main.deep"}},
 			OpenCalls: openCalls,
-		}, target.Command{Path: exe})
+		}.WithRing(64<<20), target.Command{Path: exe})
 		if openCalls == 0 && (len(spans) != calls || summary.LostSpans() != 0) {
 			t.Errorf("%d spans, lost %+v", len(spans), summary.Lost)
 		}

@@ -85,6 +85,9 @@ func TestSignals(t *testing.T) {
 		t.Run(options.String(), func(t *testing.T) {
 			exe := testprog.Build(t, signalled+testprog.C, options)
 			kerneltest.Require(t)
+			// Nothing else interrupts what spins, and there is a processor beside it.
+			t.Setenv("GODEBUG", "asyncpreemptoff=1")
+			t.Setenv("GOMAXPROCS", "2")
 			spans := traceStacks(t, exe, options, plan.Rules{Patterns: []string{"runtime.sighandler"}, Values: true})
 			if spans == nil {
 				return

@@ -69,7 +69,7 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
-		Deadline:           time.Now().Add(3 * time.Minute),
+		Deadline:           time.Now().Add(15 * time.Minute),
 		Setup: func(env *testscript.Env) error {
 			for name, path := range executables {
 				env.Setenv(name, path)

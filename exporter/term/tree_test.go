@@ -12,13 +12,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/uspan/uspan/exporter"
 	"github.com/uspan/uspan/instrument/span"
+	"github.com/uspan/uspan/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // A call shows while it is open, once it has been so for 100 ms, and no
 // earlier: it might have become one line.

@@ -173,6 +173,10 @@ func testThreadsAndProcesses(t *testing.T, options Options) {
 		if err := s.Detach(); err != nil {
 			t.Fatal(err)
 		}
+		// Whoever looks at all links of the machine holds each for a moment.
+		for deadline := time.Now().Add(10 * time.Second); text(one) != clean && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond)
+		}
 		if text(one) != clean {
 			t.Error("probes are left in the process")
 		}

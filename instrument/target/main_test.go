@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/uspan/uspan/internal/leaktest"
 )
 
 // roleVariable makes the test binary play another part: that of a program which
@@ -21,7 +21,7 @@ const roleVariable = "USPAN_TARGET_TEST_ROLE"
 func TestMain(m *testing.M) {
 	switch role := os.Getenv(roleVariable); role {
 	case "":
-		goleak.VerifyTestMain(m)
+		leaktest.Main(m)
 	case "starter":
 		playStarter()
 	case "shell":

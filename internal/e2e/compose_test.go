@@ -1,11 +1,9 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -100,8 +98,10 @@ func checkSampling(t *testing.T, engine *docker, jaeger jaegertest.Client) {
 	}
 }
 
-// countRequests counts requests, by whether there is an error in their traces.
+// countRequests counts requests, by whether there is an error in their traces. Those
+// without that took long are kept, and not counted.
 func countRequests(spans []jaegertest.Span) (failed, others int) {
+	const slow = 50 * time.Millisecond // see examples/collector/collector.yaml
 	withError := make(map[string]bool)
 	for _, span := range spans {
 		if span.Tags["otel.status_code"] == "ERROR" {
@@ -113,7 +113,7 @@ func countRequests(spans []jaegertest.Span) (failed, others int) {
 		case span.Name != "main.(*shop).ServeHTTP":
 		case withError[span.TraceID]:
 			failed++
-		default:
+		case span.Duration < slow:
 			others++
 		}
 	}
@@ -121,18 +121,8 @@ func countRequests(spans []jaegertest.Span) (failed, others int) {
 }
 
 // firstTraces is how long it may take from docker-compose up to traces of both
-// services.
+// services, on a machine that has nothing else to do: with TEST_ALL=1 it is held to that.
 const firstTraces = 15 * time.Second
-
-// busy says that more wants to run on this machine than it has processors, twice.
-func busy(t *testing.T) bool {
-	t.Helper()
-	var load float64
-	if _, err := fmt.Sscan(read(t, "/proc/loadavg"), &load); err != nil {
-		t.Fatal(err)
-	}
-	return load > 2*float64(runtime.NumCPU())
-}
 
 // upShop starts the services of compose files and returns their Jaeger, when it
 // has what there is to see of the shop.
@@ -144,7 +134,6 @@ func upShop(t *testing.T, engine *docker, file []string) jaegertest.Client {
 		}
 		engine.compose(t, file, "down", "-v", "--remove-orphans", "-t", "1")
 	})
-	busy := busy(t)
 	before := time.Now()
 	engine.compose(t, file, "up", "-d", "--no-build")
 	jaeger := jaegertest.Client{URL: "http://127.0.0.1:16686", HTTP: engine.client()}
@@ -152,11 +141,7 @@ func upShop(t *testing.T, engine *docker, file []string) jaegertest.Client {
 		awaitSpans(t, jaeger, service, func(spans []jaegertest.Span) bool { return len(spans) > 0 })
 		t.Logf("up, and there are spans of %s, after %.1fs", service, time.Since(before).Seconds())
 	}
-	switch took := time.Since(before); {
-	case took < firstTraces:
-	case busy:
-		t.Logf("that is more than %v, on a machine that has other things to do", firstTraces)
-	default:
+	if took := time.Since(before); took > firstTraces && os.Getenv("TEST_ALL") == "1" {
 		t.Errorf("there are traces after %.1fs, not within %v", took.Seconds(), firstTraces)
 	}
 	awaitShop(t, jaeger, func(jaegertest.Span) bool { return true })

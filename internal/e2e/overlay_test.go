@@ -245,7 +245,7 @@ func (u *tracer) tracesAll(t *testing.T, n int) {
 // awaits waits until uspan has written a text.
 func (u *tracer) awaits(t *testing.T, text string) {
 	t.Helper()
-	for range 1000 {
+	for range 6000 {
 		if regexp.MustCompile(text).MatchString(u.stderr.String()) {
 			return
 		}

@@ -226,7 +226,7 @@ func leaf(pid int) int {
 // tellsOf waits until uspan has told of calls of a worker.
 func (u *tracer) tellsOf(t *testing.T, name string) {
 	t.Helper()
-	for range 1000 {
+	for range 6000 {
 		if text, _ := os.ReadFile(u.file); strings.Contains(string(text), strconv.Quote(name)) {
 			return
 		}

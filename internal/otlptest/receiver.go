@@ -5,11 +5,13 @@ package otlptest
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -110,6 +112,11 @@ func (r *Receiver) Up() {
 		network = "unix"
 	}
 	listener, err := net.Listen(network, r.address)
+	// Meanwhile the port may have been given to somebody's connection.
+	for deadline := time.Now().Add(10 * time.Second); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline); {
+		time.Sleep(50 * time.Millisecond)
+		listener, err = net.Listen(network, r.address)
+	}
 	if err != nil {
 		r.t.Fatalf("listen: %v", err)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // startTimeout bounds how long a server may take until it is ready.
-const startTimeout = 30 * time.Second
+const startTimeout = 2 * time.Minute
 
 // A Server is a running one, that ends with its test. Where the test fails, its
 // log is in the test's.
