@@ -142,8 +142,9 @@ again:
 }
 
 /*
- * A return needs no look at the goroutine where its innermost open call is known
- * and the stack has not moved since, which shows in the depth coming out the same.
+ * A return needs no look at the goroutine, which costs as much as all look-ups, where
+ * its innermost open call is known and the stack has not moved since, which shows in
+ * the depth coming out the same. An entry looks: whose the g is by now is told there.
  */
 static __always_inline void remember(struct peek *peek, __u32 tgid, __u64 return_address)
 {
@@ -230,8 +231,11 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 		peek.slot = THREAD_POINTER(task) + binary->tls_offset;
 	}
 	hit->return_address = REGISTER_SP(r) + COOKIE_SP_OFFSET(cookie);
-	peek_once(0, &peek);
-	if (!peek.done && leaving)
+	if (leaving && !peek.slot)
+		remember(&peek, hit->tgid, hit->return_address);
+	if (!peek.done)
+		peek_once(0, &peek);
+	if (!peek.done && leaving && peek.slot)
 		remember(&peek, hit->tgid, hit->return_address);
 	if (!peek.done && counted.no_goroutine < PEEK_AGAIN_HITS) {
 		peek.until = bpf_ktime_get_ns() + PEEK_AGAIN_NS;

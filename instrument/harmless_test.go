@@ -477,7 +477,7 @@ func TestReplacedExecutable(t *testing.T) {
 			}
 			var spans collector
 			c := config(t, &spans, b.pid())
-			c.For = 200 * time.Millisecond
+			c.For = 2 * time.Second
 			trace, err := instrument.Start(c)
 			if err != nil {
 				t.Fatal(err)
