@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -79,18 +80,32 @@ func notPattern(err error, patterns []string) error {
 // tableOf is a list for people: a line a function, below it what is to be known.
 func tableOf(p *plan.Plan) *term.Table {
 	columns := []term.Column{{Head: "ENTRY", Least: 9}, {Head: "RETURNS", Least: 12}, {Head: "DECLARED AT", Least: 12, Path: true}, {Head: "FUNCTION"}}
-	return &term.Table{Columns: columns, Rows: func(yield func(term.Row) bool) {
+	rows := func(yield func(term.Row) bool) {
 		for l := range p.List {
-			row := term.Row{Cells: []string{"-", "-", "", l.Signature()}, Notes: l.Notes(), Faint: l.Refused != ""}
-			if l.Refused == "" {
-				row.Cells[0], row.Cells[1] = l.EntryCost, l.Returns()
-			}
-			if l.File != "" {
-				row.Cells[2] = fmt.Sprintf("%s:%d", l.File, l.Line)
-			}
-			if !yield(row) {
+			cells := append(placed(&l), l.Signature())
+			if !yield(term.Row{Cells: cells, Notes: l.Notes(), Faint: l.Refused != ""}) {
 				return
 			}
 		}
-	}}
+	}
+	outline := func(yield func([]string) bool) {
+		for l := range p.Outline {
+			if !yield(placed(&l)) {
+				return
+			}
+		}
+	}
+	return &term.Table{Columns: columns, Rows: rows, Outline: outline}
+}
+
+// placed are the cells that say what the probes of a function cost, and where it is.
+func placed(l *plan.Listing) []string {
+	cells := []string{"-", "-", ""}
+	if l.Refused == "" {
+		cells[0], cells[1] = l.EntryCost, l.Returns()
+	}
+	if l.File != "" {
+		cells[2] = l.File + ":" + strconv.Itoa(l.Line)
+	}
+	return cells
 }

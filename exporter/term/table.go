@@ -15,6 +15,9 @@ type Table struct {
 	Columns []Column
 	// Rows are gone through twice: there may be too many to hold.
 	Rows iter.Seq[Row]
+	// Outline is the cells of Rows without the last. Where there is no terminal, that is
+	// enough to know how wide the columns are; nil: it takes as long as Rows.
+	Outline iter.Seq[[]string]
 }
 
 // A Column is one of a table.
@@ -46,9 +49,9 @@ func WriteTable(w io.Writer, config Config, table *Table) error {
 	for i, c := range table.Columns {
 		head[i], widths[i] = c.Head, widthOf(c.Head)
 	}
-	for row := range table.Rows {
-		for i := range widths {
-			widths[i] = max(widths[i], widthOf(row.Cells[i]))
+	for cells := range table.outline(width > 0) {
+		for i := range cells {
+			widths[i] = max(widths[i], widthOf(cells[i]))
 		}
 	}
 	if width > 0 {
@@ -93,6 +96,20 @@ func WriteTable(w io.Writer, config Config, table *Table) error {
 		}
 	}
 	return out.Flush()
+}
+
+// outline is the cells of all rows: of all columns, where those are wanted.
+func (t *Table) outline(all bool) iter.Seq[[]string] {
+	if t.Outline != nil && !all {
+		return t.Outline
+	}
+	return func(yield func([]string) bool) {
+		for row := range t.Rows {
+			if !yield(row.Cells) {
+				return
+			}
+		}
+	}
 }
 
 // between is the space between columns.

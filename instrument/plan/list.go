@@ -77,26 +77,17 @@ type Missing struct {
 
 // List yields what is said of the functions of a plan, and then of those that were
 // refused.
-func (p *Plan) List(yield func(Listing) bool) { ahead(p.list)(yield) }
+func (p *Plan) List(yield func(Listing) bool) {
+	ahead(func(yield func(Listing) bool) { p.list(p.listing, yield) })(yield)
+}
 
-func (p *Plan) list(yield func(Listing) bool) {
+// Outline is List without what takes long: what the functions take, return, and do.
+func (p *Plan) Outline(yield func(Listing) bool) { p.list(p.outline, yield) }
+
+// list yields what is made of each function, and then those that were refused.
+func (p *Plan) list(made func(*Function) Listing, yield func(Listing) bool) {
 	for i := range p.Functions {
-		f := &p.Functions[i]
-		l := Listing{
-			Name: f.Name, Symbol: f.Symbol, File: f.File, Line: f.Line, Unvalued: f.Unvalued,
-			Args: valuesOf(f.Args.Captures), Results: valuesOf(f.Results.Captures), Entries: len(f.Entries), Exits: len(f.Exits), NeverReturns: f.NeverReturns(),
-			Root: f.Root, Roots: f.workRoots(p.File), Workers: p.workersOf(f), AllRoots: !f.Adopts, Inlined: f.Inlining.Inlined, Sites: f.Inlining.Sites,
-		}
-		l.EntryCost, _ = cost(f.Entries)
-		l.ExitCost, l.SingleStepped = cost(f.Exits)
-		if f.Args.Explicit {
-			l.Args, l.Results = valuesOf(f.declared[0]), valuesOf(f.declared[1])
-			l.Captured = append(f.Args.explicit("arg."), f.Results.explicit("ret.")...)
-		}
-		if !f.Values && l.Unvalued == "" {
-			l.Unvalued = p.Unvalued
-		}
-		if !yield(l) {
+		if !yield(made(&p.Functions[i])) {
 			return
 		}
 	}
@@ -106,6 +97,29 @@ func (p *Plan) list(yield func(Listing) bool) {
 			return
 		}
 	}
+}
+
+// outline is where a function is, and what its probes cost.
+func (p *Plan) outline(f *Function) Listing {
+	l := Listing{Name: f.Name, Symbol: f.Symbol, File: f.File, Line: f.Line, Entries: len(f.Entries), Exits: len(f.Exits)}
+	l.EntryCost, _ = cost(f.Entries)
+	l.ExitCost, l.SingleStepped = cost(f.Exits)
+	return l
+}
+
+func (p *Plan) listing(f *Function) Listing {
+	l := p.outline(f)
+	l.Unvalued, l.NeverReturns, l.Inlined, l.Sites = f.Unvalued, f.NeverReturns(), f.Inlining.Inlined, f.Inlining.Sites
+	l.Args, l.Results = valuesOf(f.Args.Captures), valuesOf(f.Results.Captures)
+	l.Root, l.Roots, l.Workers, l.AllRoots = f.Root, f.workRoots(p.File), p.workersOf(f), !f.Adopts
+	if f.Args.Explicit {
+		l.Args, l.Results = valuesOf(f.declared[0]), valuesOf(f.declared[1])
+		l.Captured = append(f.Args.explicit("arg."), f.Results.explicit("ret.")...)
+	}
+	if !f.Values && l.Unvalued == "" {
+		l.Unvalued = p.Unvalued
+	}
+	return l
 }
 
 // reason is Reason with what Inlining knows beyond it.

@@ -3,7 +3,6 @@ package plan
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -49,17 +48,19 @@ func (b *builder) goStatements(work *workFinder) {
 		return
 	}
 	finder := goFinder{builder: b, work: work, newproc: work.newproc, byEntry: work.byEntry, seen: make(map[int]bool), workers: make(map[int]*Worker)}
-	creators := b.creators()
-	for _, i := range slices.Sorted(maps.Keys(creators)) { // as their code lies in the file
-		finder.look(i, creators[i], 0)
+	for i, why := range b.creators() {
+		if why != "" {
+			finder.look(i, why, 0)
+		}
 	}
 	finder.addWorkers()
 	slices.SortFunc(b.plan.GoSites, func(x, y GoSite) int { return cmp.Compare(x.Addr, y.Addr) })
 }
 
-// creators are the functions whose `go` statements are looked at first.
-func (b *builder) creators() map[int]GoReason {
-	creators := make(map[int]GoReason)
+// creators says of each function why its `go` statements are looked at first; of most
+// nothing.
+func (b *builder) creators() []GoReason {
+	creators := make([]GoReason, len(b.functions))
 	traced := make(map[string]bool)
 	called := make(map[uint64]bool)
 	for i, p := range b.placements {

@@ -88,16 +88,24 @@ func (b *builder) work() *workFinder {
 			w.runtime[fn.Entry] = true
 		}
 	}
-	for i := range b.plan.Functions {
-		f := &b.plan.Functions[i]
-		if !f.Adopts || f.Assembly || !w.mayWait(&f.Function) {
-			continue
-		}
+	for f := range ahead(w.candidates) {
 		if f.Work = w.find(&f.Function); f.Work != nil {
 			f.Work.Depths = b.startDepths(&f.Function)
 		}
 	}
 	return w
+}
+
+// candidates yields the traced functions that may wait for work.
+func (w *workFinder) candidates(yield func(*Function) bool) {
+	scout := *w // with a memory of its own: it goes ahead
+	scout.waiters = make(map[uint64]string)
+	for i := range w.plan.Functions {
+		f := &w.plan.Functions[i]
+		if f.Adopts && !f.Assembly && scout.mayWait(&f.Function) && !yield(f) {
+			return
+		}
+	}
 }
 
 // A workFinder knows the functions that matter to loops.
