@@ -31,6 +31,9 @@ func (c counts) Export(spans []*span.Span) {
 // rclone.
 func TestScale(t *testing.T) {
 	kerneltest.Require(t)
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("there is no go command in this machine")
+	}
 	t.Run("go", traceGoCommand)
 	if os.Getenv("TEST_ALL") == "1" {
 		t.Run("rclone", traceRclone)
@@ -227,9 +230,9 @@ func main() {
 // Calls that nest as fast as they can find their place, each; where there is
 // less room than they need, each is a span or counted.
 func TestManyOpenCalls(t *testing.T) {
-	kerneltest.Require(t)
 	const calls = 100000
 	exe := testprog.Build(t, deep, testprog.Options{})
+	kerneltest.Require(t)
 	for _, openCalls := range []int{0, instrument.MinOpenCalls} {
 		spans, summary, _ := trace(t, instrument.Config{
 			// Values have a bound of their own, in bytes (package attach).

@@ -21,7 +21,6 @@ import (
 // TestSignatures proves the calling convention against the compiler: functions
 // with random signatures, which remember what they got and what they return.
 func TestSignatures(t *testing.T) {
-	kerneltest.Require(t)
 	const functions = 400
 	seeds := uint64(1)
 	if os.Getenv("TEST_ALL") == "1" {
@@ -35,6 +34,7 @@ func TestSignatures(t *testing.T) {
 		for seed := range seeds {
 			t.Run(fmt.Sprintf("%s/%d", options, seed), func(t *testing.T) {
 				exe := testprog.Build(t, newGenerator(seed, options.GoVersion >= "go1.22").program(functions), options)
+				kerneltest.Require(t)
 				spans, summary, printed := trace(t,
 					instrument.Config{Rules: plan.Rules{Patterns: []string{`/^main\.(.*\.)?f\d+$/`}, Values: true, Depth: plan.MaxDepth}},
 					target.Command{Path: exe})
