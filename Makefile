@@ -43,8 +43,8 @@ test-kernel: machines ## Run the tests of the kernel side in a virtual machine: 
 	CGO_ENABLED=0 GOARCH=$(ARCH) go test -p 1 -short -count 1 -timeout $(TIMEOUT) -run '$(RUN)' \
 		-exec "$(CURDIR)/bin/guest -kernel $(KERNEL)" $(KERNEL_TESTS)
 
-test-kernels: machines ## Run them here and on all kernels, for hours, and write docs/support.md
-	$(SUDO) go run ./internal/support
+test-kernels: machines ## Run them here and on all kernels, for hours, and write docs/support.md: KERNELS=6.1,7 ARCHES=arm64
+	$(SUDO) go run ./internal/support $(if $(KERNELS),-kernels $(KERNELS)) $(if $(ARCHES),-arch $(ARCHES))
 
 bench: ## Measure what a traced call costs, beside the floor and the usual recipe
 	$(SUDO) go run ./internal/bench
