@@ -320,7 +320,7 @@ struct binary {
 	__u32 machine_offset;	  /* of runtime.g.m */
 	__u32 curg_offset;	  /* of runtime.m.curg */
 	__u32 sched_bp;		  /* of runtime.gobuf.bp */
-	__u32 pad;
+	__u32 settled;	    /* 1: every call is seen to begin, and every panic: see remember */
 	__u64 error_string; /* address of *errors.errorString's type, at link time; 0: unknown */
 	__u64 turns_start;  /* all of them are between these */
 	__u64 turns_size;

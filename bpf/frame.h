@@ -208,6 +208,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	frame_key.level = goroutine->level;
 	if (bpf_map_update_elem(&frames, &frame_key, &no_frame, BPF_ANY)) {
 		LOSE(COOKIE_FUNCTION(hit->cookie), frames_full);
+		goroutine->hi = 0; /* see remember: its innermost call is not known now */
 		if (!goroutine->level)
 			forget_goroutine(goroutine, &key);
 		return;

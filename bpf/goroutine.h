@@ -144,7 +144,11 @@ again:
 /*
  * A return needs no look at the goroutine, which costs as much as all look-ups, where
  * its innermost open call is known and the stack has not moved since, which shows in
- * the depth coming out the same. An entry looks: whose the g is by now is told there.
+ * the depth coming out the same. That holds where each call is seen to begin: whose the
+ * g is by now is told there, and no other call can be the innermost one. Where some are
+ * not (while probes are placed and removed, where a table is full, or where panics are
+ * not seen) a stack that has moved twice could come to lie so that the depth comes out
+ * the same for another call.
  */
 static __always_inline void remember(struct peek *peek, __u32 tgid, __u64 return_address)
 {
@@ -231,11 +235,11 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 		peek.slot = THREAD_POINTER(task) + binary->tls_offset;
 	}
 	hit->return_address = REGISTER_SP(r) + COOKIE_SP_OFFSET(cookie);
-	if (leaving && !peek.slot)
+	if (leaving && !peek.slot && binary->settled && !counted.no_goroutine)
 		remember(&peek, hit->tgid, hit->return_address);
 	if (!peek.done)
 		peek_once(0, &peek);
-	if (!peek.done && leaving && peek.slot)
+	if (!peek.done && leaving)
 		remember(&peek, hit->tgid, hit->return_address);
 	if (!peek.done && counted.no_goroutine < PEEK_AGAIN_HITS) {
 		peek.until = bpf_ktime_get_ns() + PEEK_AGAIN_NS;

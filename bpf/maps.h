@@ -30,7 +30,7 @@ struct goroutine_key {
 
 struct goroutine {
 	__u64 goid;
-	__u64 hi;    /* the top of its stack at its last event */
+	__u64 hi;    /* the top of its stack at its last event; 0: a call was lost since */
 	__u64 depth; /* of the innermost open frame, in bytes below stack.hi */
 	struct context context;
 	__u32 level;   /* number of open frames */

@@ -31,7 +31,7 @@ type uspanBinary struct {
 	MachineOffset    uint32
 	CurgOffset       uint32
 	SchedBp          uint32
-	Pad              uint32
+	Settled          uint32
 	ErrorString      uint64
 	TurnsStart       uint64
 	TurnsSize        uint64

@@ -228,7 +228,8 @@ func main() {
 `
 
 // Calls that nest as fast as they can find their place, each; where there is
-// less room than they need, each is a span or counted.
+// less room than they need, each is a span or counted, and no return is taken for
+// that of another call, though the stack moves.
 func TestManyOpenCalls(t *testing.T) {
 	const calls = 100000
 	exe := testprog.Build(t, deep, testprog.Options{})
@@ -236,7 +237,7 @@ func TestManyOpenCalls(t *testing.T) {
 	for _, openCalls := range []int{0, instrument.MinOpenCalls} {
 		spans, summary, _ := trace(t, instrument.Config{
 			// Values have a bound of their own, in bytes (package attach).
-			Rules:     plan.Rules{Patterns: []string{"main.deep"}},
+			Rules:     plan.Rules{Patterns: []string{"main.deep"}, Values: openCalls != 0},
 			OpenCalls: openCalls,
 		}.WithRing(64<<20), target.Command{Path: exe})
 		if openCalls == 0 && (len(spans) != calls || summary.LostSpans() != 0) {
@@ -244,6 +245,18 @@ func TestManyOpenCalls(t *testing.T) {
 		}
 		if openCalls != 0 && (len(spans) < openCalls || uint64(len(spans))+summary.LostSpans() != calls || summary.Lost.FramesFull == 0) {
 			t.Errorf("room for %d open calls: %d spans, lost %+v", openCalls, len(spans), summary.Lost)
+		}
+		compared := 0
+		for _, s := range spans {
+			if len(s.Args) != 1 || len(s.Results) != 1 || s.Args[0].Value == nil || s.Results[0].Value == nil {
+				continue
+			}
+			if compared++; s.Args[0].Value != s.Results[0].Value {
+				t.Errorf("main.deep(%v) = %v", s.Args[0].Value, s.Results[0].Value)
+			}
+		}
+		if openCalls != 0 && compared == 0 {
+			t.Error("no span has values")
 		}
 	}
 }

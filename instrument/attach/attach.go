@@ -104,6 +104,7 @@ type Session struct {
 	// unwatched and rootless are why the probes that see panics, and those on
 	// `go` statements, could not be placed, by plan.
 	unwatched, rootless map[int]string
+	settled             []uint32 // the executables that are: see settle
 }
 
 // flushInterval is how long an event waits in the ring at most.
@@ -267,10 +268,24 @@ func (s *Session) attach(index int, file *os.File, pids []int) (skipped []plan.S
 		if len(a.enter)+len(a.leave) > 0 {
 			s.enter = append(s.enter, a.enter...)
 			s.leave = append(s.leave, a.leave...)
-			return skipped, nil
+			if s.Unwatched(index) != "" {
+				return skipped, nil
+			}
+			s.settled = append(s.settled, uint32(index))
+			return skipped, s.settle(uint32(index), 1)
 		}
 	}
 	return skipped, fmt.Errorf("no function can be traced: %s", skipped[0].Reason)
+}
+
+// settle says whether, of an executable, every call is seen to begin, and every panic.
+func (s *Session) settle(index, settled uint32) error {
+	var binary bpf.Binary
+	if err := s.objects.Binaries.Lookup(index, &binary); err != nil {
+		return err
+	}
+	binary.Settled = settled
+	return s.objects.Binaries.Put(index, &binary)
 }
 
 // sites is how many sites functions of a plan have, and what stands beside them.
@@ -334,9 +349,14 @@ const ringHeader = 8
 
 // Detach removes every probe. Open calls stay open: see Open.
 func (s *Session) Detach() error {
+	var err error
+	for _, index := range s.settled {
+		err = errors.Join(err, s.settle(index, 0))
+	}
+	s.settled = nil
 	// Entries first: a call that is seen to begin is seen to end. What sees panics goes
 	// last: an exit would find calls whose panic it has not seen.
-	err := errors.Join(closeAll(s.enter), closeAll(s.leave), closeAll(s.aside))
+	err = errors.Join(err, closeAll(s.enter), closeAll(s.leave), closeAll(s.aside))
 	s.enter, s.leave, s.aside = nil, nil, nil
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/klauspost/compress/zlib"
 )
@@ -49,7 +50,7 @@ func (f *File) readDebugSection(name string) ([]byte, error) {
 func contents(s *elf.Section, file io.ReaderAt, size int64) ([]byte, error) {
 	// DWARF shrinks to a third or a quarter; a file that claims much more is
 	// broken, or wants our memory.
-	const usualRatio, maxRatio = 16, 64
+	const usualRatio, maxRatio, most = 16, 64, 256 << 20
 	if s.FileSize > uint64(size) {
 		return nil, errors.New("it is longer than the file")
 	}
@@ -65,7 +66,7 @@ func contents(s *elf.Section, file io.ReaderAt, size int64) ([]byte, error) {
 		if length = s.Size; elf.CompressionType(binary.LittleEndian.Uint32(head)) == elf.COMPRESS_ZLIB {
 			header = len(head) // an elf.Chdr64
 		}
-	case bytes.HasPrefix(head, []byte("ZLIB")):
+	case strings.HasPrefix(s.Name, ".z") && bytes.HasPrefix(head, []byte("ZLIB")):
 		// as older linkers compress, with the size as a big-endian word
 		header, length = 12, binary.BigEndian.Uint64(head[4:])
 	}
@@ -81,7 +82,7 @@ func contents(s *elf.Section, file io.ReaderAt, size int64) ([]byte, error) {
 		return nil, err
 	}
 	defer z.Close()
-	plain := bytes.NewBuffer(make([]byte, 0, min(length, usualRatio*s.FileSize)+bytes.MinRead))
+	plain := bytes.NewBuffer(make([]byte, 0, min(length, usualRatio*min(s.FileSize, most), most)+bytes.MinRead))
 	if _, err := plain.ReadFrom(io.LimitReader(z, int64(length))); err != nil {
 		return nil, err
 	}

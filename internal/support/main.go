@@ -42,14 +42,14 @@ func run() error {
 	if err := os.MkdirAll(*results, 0o755); err != nil {
 		return err
 	}
-	commit, err := exec.Command("git", "describe", "--always", "--dirty").Output()
+	commit, err := describe()
 	if err != nil {
 		return fmt.Errorf("which commit is this: %w", err)
 	}
 	var failed []string
 	for _, m := range machines(split(*kernels), split(*arches)) {
 		fmt.Println("==", m)
-		r, err := m.test(*pattern, strings.TrimSpace(string(commit)))
+		r, err := m.test(*pattern, commit)
 		if err != nil {
 			return fmt.Errorf("%v: %w", m, err)
 		}
@@ -77,6 +77,24 @@ func run() error {
 		return fmt.Errorf("tests failed on %s", strings.Join(failed, ", "))
 	}
 	return nil
+}
+
+// describe is the commit that is tested, with a mark where more is than was committed,
+// beside what this command writes.
+func describe() (string, error) {
+	git := func(args ...string) (string, error) {
+		out, err := exec.Command("git", args...).Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	commit, err := git("describe", "--always")
+	if err != nil {
+		return "", err
+	}
+	changed, err := git("status", "--porcelain", "--", ".", ":!docs/support", ":!docs/support.md", ":!README.md")
+	if err == nil && changed != "" {
+		commit += "-dirty"
+	}
+	return commit, err
 }
 
 func split(list string) []string {
