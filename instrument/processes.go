@@ -184,8 +184,8 @@ func (t *Trace) relate() error {
 	}
 }
 
-// relativesRun says whether a process that is no target yet, but a relative of one,
-// runs what is traced.
+// relativesRun says whether a relative of a target runs what is traced. It may be a
+// target already, of which no event has been read yet.
 func (t *Trace) relativesRun() bool {
 	pids, err := t.session.Relatives()
 	if err != nil {

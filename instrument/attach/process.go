@@ -65,17 +65,14 @@ func (s *Session) Forget(pid int) error {
 	return nil
 }
 
-// Relatives are the processes that are no targets, but were started by one, or by
-// another relative, or have executed something since they were one: with
-// Options.Follow they become targets with their first call of what is traced.
+// Relatives are the processes that were started by a target, or by another relative, or
+// have executed something since they were a target: with Options.Follow they become
+// targets with their first call of what is traced.
 func (s *Session) Relatives() (pids []int, err error) {
 	var pid, one uint32
 	entries := s.objects.Relatives.Iterate()
 	for entries.Next(&pid, &one) {
-		var process bpf.Process
-		if s.objects.Processes.Lookup(pid, &process) != nil {
-			pids = append(pids, int(pid))
-		}
+		pids = append(pids, int(pid))
 	}
 	if err := entries.Err(); err != nil {
 		return nil, fmt.Errorf("read the relatives of targets: %w", err)
