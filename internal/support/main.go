@@ -1,6 +1,7 @@
 // Command support runs the tests of the kernel side on this kernel and, in
-// virtual machines, on others (internal/guest), and writes docs/support.md and
-// the table in the README from what came of them. What did not run is not in there.
+// virtual machines, on others (internal/guest). It keeps what came of them, and, once it
+// has results of every machine, writes docs/support.md and the table in the README from
+// them. What did not run is not in there.
 package main
 
 import (
@@ -26,6 +27,9 @@ func (m machine) String() string {
 	return m.kernel + "-" + m.arch
 }
 
+// path is where its results are.
+func (m machine) path(results string) string { return filepath.Join(results, m.String()+".json") }
+
 func main() {
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "support:", err)
@@ -34,8 +38,9 @@ func main() {
 }
 
 func run() error {
-	kernels := flag.String("kernels", "this,5.10,6.1,6.12,7", "kernels to test on: this one, and those of internal/guest")
-	arches := flag.String("arch", "amd64,arm64", "architectures to test on")
+	const allKernels, allArches = "this,5.10,6.1,6.12,7", "amd64,arm64"
+	kernels := flag.String("kernels", allKernels, "kernels to test on: this one, and those of internal/guest")
+	arches := flag.String("arch", allArches, "architectures to test on")
 	pattern := flag.String("run", "", "run only tests that match, and keep what came of the others the last time")
 	results := flag.String("results", "docs/support", "directory of the results, which are kept for the next time")
 	flag.Parse()
@@ -58,7 +63,7 @@ func run() error {
 		if len(r.with("fail")) > 0 {
 			failed = append(failed, m.String())
 		}
-		path := filepath.Join(*results, m.String()+".json")
+		path := m.path(*results)
 		if before, err := readResult(path); err == nil && *pattern != "" {
 			r.merge(before)
 		}
@@ -70,13 +75,25 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if err := writePage("docs/support.md", "README.md", all); err != nil {
+	if missing := without(machines(split(allKernels), split(allArches)), *results); len(missing) > 0 {
+		fmt.Printf("docs/support.md stays as it is: there are no results yet of %s\n", strings.Join(missing, ", "))
+	} else if err := writePage("docs/support.md", "README.md", all); err != nil {
 		return err
 	}
 	if len(failed) > 0 {
 		return fmt.Errorf("tests failed on %s", strings.Join(failed, ", "))
 	}
 	return nil
+}
+
+// without are the machines that there are no results of.
+func without(machines []machine, results string) (missing []string) {
+	for _, m := range machines {
+		if _, err := os.Stat(m.path(results)); err != nil {
+			missing = append(missing, m.String())
+		}
+	}
+	return missing
 }
 
 // describe is the commit that is tested, with a mark where more is than was committed,
