@@ -17,7 +17,7 @@ import (
 	"github.com/uspan/uspan/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // A call shows while it is open, once it has been so for 100 ms, and no
 // earlier: it might have become one line.

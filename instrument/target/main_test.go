@@ -21,7 +21,7 @@ const roleVariable = "USPAN_TARGET_TEST_ROLE"
 func TestMain(m *testing.M) {
 	switch role := os.Getenv(roleVariable); role {
 	case "":
-		leaktest.Main(m)
+		os.Exit(leaktest.Run(m))
 	case "starter":
 		playStarter()
 	case "shell":

@@ -10,9 +10,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main runs tests and exits. Goroutines that are about to end have a while for it, on a
-// busy machine more than goleak gives them.
-func Main(m *testing.M) {
+// Run runs tests, and returns their exit status. Goroutines that are about to end have a
+// while for it, on a busy machine more than goleak gives them.
+func Run(m *testing.M) int {
 	status := m.Run()
 	if status == 0 {
 		err := goleak.Find()
@@ -24,5 +24,5 @@ func Main(m *testing.M) {
 			status = 1
 		}
 	}
-	os.Exit(status)
+	return status
 }
