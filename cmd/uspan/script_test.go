@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -64,6 +65,10 @@ func TestScript(t *testing.T) {
 		"GO386":     testprog.Build(t, empty, testprog.Options{GOARCH: "386"}),
 		"FOREIGN":   testprog.Build(t, empty, testprog.Options{GOARCH: foreign}),
 	}
+	// A uspan that is started to ignore SIGHUP (nohup make test) does not end by it.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, unix.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangup) })
 	readme := configOfReadme(t)
 	id := buildID(t, executables["SHOPAMD64"])
 	testscript.Run(t, testscript.Params{
