@@ -9,7 +9,7 @@ func (c Config) WithProcesses(n int) Config {
 	return c
 }
 
-// WithRing is the size of the ring buffer.
+// WithRing makes the ring buffer that small.
 func (c Config) WithRing(bytes int) Config {
 	c.ringBytes = bytes
 	return c

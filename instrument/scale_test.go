@@ -32,7 +32,7 @@ func (c counts) Export(spans []*span.Span) {
 func TestScale(t *testing.T) {
 	kerneltest.Require(t)
 	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("there is no go command in this machine")
+		kerneltest.Missing(t, "there is no go command in this machine")
 	}
 	t.Run("go", traceGoCommand)
 	if os.Getenv("TEST_ALL") == "1" {
@@ -162,7 +162,7 @@ func scale(t *testing.T, command target.Command, pattern string) counts {
 	}
 	defer output.Close()
 	command.Stdout, command.Stderr = output, output
-	trace, err := instrument.Start(config.WithRing(64 << 20))
+	trace, err := instrument.Start(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestManyOpenCalls(t *testing.T) {
 			// Values have a bound of their own, in bytes (package attach).
 			Rules:     plan.Rules{Patterns: []string{"main.deep"}, Values: openCalls != 0},
 			OpenCalls: openCalls,
-		}.WithRing(64<<20), target.Command{Path: exe})
+		}, target.Command{Path: exe})
 		if openCalls == 0 && (len(spans) != calls || summary.LostSpans() != 0) {
 			t.Errorf("%d spans, lost %+v", len(spans), summary.Lost)
 		}

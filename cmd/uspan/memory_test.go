@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -25,13 +24,13 @@ func TestLittleMemory(t *testing.T) {
 		status    int
 		says      string
 	}{
-		{18, []string{"attach", "--for", "1s", shop}, 1, "reading " + regexp.QuoteMeta(shop) + " takes some "},
-		{35, []string{"attach", "--for", "1s", shop}, 1, "of it for BPF maps, and its cgroup has [23][0-9] "},
+		{18, []string{"attach", "--for", "1s", shop}, 1, "reading " + shop + " takes some "},
+		{35, []string{"attach", "--for", "1s", shop}, 1, "of it for BPF maps, and its cgroup has 3"},
 		{64, []string{"attach", "--for", "1s", "--max-open-calls", "262144", shop}, 1, "there is room for --max-open-calls "},
 		{64, []string{"run", "-f", "main.compute", "--", fibonacci, "-n", "1"}, 0, " open calls at any moment\n"},
 	} {
 		status, output := inCgroup(t, test.mebibytes<<20, append([]string{"uspan"}, test.args...))
-		if status != test.status || !regexp.MustCompile(test.says).MatchString(output) {
+		if status != test.status || !strings.Contains(output, test.says) {
 			t.Errorf("%d MiB, uspan %s: status %d, %s", test.mebibytes, strings.Join(test.args, " "), status, output)
 		}
 	}

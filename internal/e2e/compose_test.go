@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,8 +123,18 @@ func countRequests(spans []jaegertest.Span) (failed, others int) {
 }
 
 // firstTraces is how long it may take from docker-compose up to traces of both
-// services, on a machine that has nothing else to do: with TEST_ALL=1 it is held to that.
+// services.
 const firstTraces = 15 * time.Second
+
+// busy says that more wants to run on this machine than it has processors, twice.
+func busy(t *testing.T) bool {
+	t.Helper()
+	var load float64
+	if _, err := fmt.Sscan(read(t, "/proc/loadavg"), &load); err != nil {
+		t.Fatal(err)
+	}
+	return load > 2*float64(runtime.NumCPU())
+}
 
 // upShop starts the services of compose files and returns their Jaeger, when it
 // has what there is to see of the shop.
@@ -134,6 +146,7 @@ func upShop(t *testing.T, engine *docker, file []string) jaegertest.Client {
 		}
 		engine.compose(t, file, "down", "-v", "--remove-orphans", "-t", "1")
 	})
+	busy := busy(t)
 	before := time.Now()
 	engine.compose(t, file, "up", "-d", "--no-build")
 	jaeger := jaegertest.Client{URL: "http://127.0.0.1:16686", HTTP: engine.client()}
@@ -141,7 +154,11 @@ func upShop(t *testing.T, engine *docker, file []string) jaegertest.Client {
 		awaitSpans(t, jaeger, service, func(spans []jaegertest.Span) bool { return len(spans) > 0 })
 		t.Logf("up, and there are spans of %s, after %.1fs", service, time.Since(before).Seconds())
 	}
-	if took := time.Since(before); took > firstTraces && os.Getenv("TEST_ALL") == "1" {
+	switch took := time.Since(before); {
+	case took < firstTraces:
+	case busy:
+		t.Logf("that is more than %v, on a machine that has other things to do", firstTraces)
+	default:
 		t.Errorf("there are traces after %.1fs, not within %v", took.Seconds(), firstTraces)
 	}
 	awaitShop(t, jaeger, func(jaegertest.Span) bool { return true })
