@@ -23,6 +23,34 @@ static __always_inline __u64 new_id(void)
 	return id ? id : 1;
 }
 
+/* What entries are made from: the stack of a program has no room for them. */
+static const struct goroutine no_goroutine;
+static const struct frame no_frame;
+
+/* The frame at a level of a goroutine; NULL: it is not there. */
+static __always_inline struct frame *find_frame(struct goroutine *goroutine, struct frame_key *key)
+{
+	if (key->level < OUTER_FRAMES)
+		return &goroutine->outer[key->level];
+	return bpf_map_lookup_elem(&frames, key);
+}
+
+/* A new frame at a level of a goroutine; NULL: there is no room for it. */
+static __always_inline struct frame *make_frame(struct goroutine *goroutine, struct frame_key *key)
+{
+	if (key->level >= OUTER_FRAMES && bpf_map_update_elem(&frames, key, &no_frame, BPF_ANY))
+		return NULL;
+	if (key->level < OUTER_FRAMES)
+		goroutine->outer[key->level] = no_frame;
+	return find_frame(goroutine, key);
+}
+
+static __always_inline void delete_frame(struct frame_key *key)
+{
+	if (key->level >= OUTER_FRAMES)
+		bpf_map_delete_elem(&frames, key);
+}
+
 /* Forgets a goroutine without open frames. */
 static __always_inline void forget_goroutine(struct goroutine *goroutine, struct goroutine_key *key)
 {
@@ -74,7 +102,7 @@ static long unwind_one(__u32 n, void *context)
 	if (!goroutine->level || goroutine->depth < unwinding->depth)
 		return 1;
 	unwinding->key.level = goroutine->level - 1;
-	frame = bpf_map_lookup_elem(&frames, &unwinding->key);
+	frame = find_frame(goroutine, &unwinding->key);
 	if (!frame) { /* cannot be: only this thread deletes them */
 		goroutine->level = 0;
 		return 1;
@@ -86,7 +114,7 @@ static long unwind_one(__u32 n, void *context)
 		blame(goroutine, frame, &unwinding->key, unwinding->now);
 	end_call(frame, histograms ? NULL : bpf_map_lookup_elem(&values, &unwinding->key), false);
 	step_out(goroutine, frame);
-	bpf_map_delete_elem(&frames, &unwinding->key);
+	delete_frame(&unwinding->key);
 	if (!histograms)
 		bpf_map_delete_elem(&values, &unwinding->key);
 	return 0;
@@ -137,9 +165,6 @@ static __always_inline void end_panic(struct hit *hit, __u64 depth, __u8 reason)
 	else
 		forget_panics(goroutine, hit->g, hit->tgid, depth);
 }
-
-/* What a frame is made from: the stack of a program has no room for one. */
-static const struct frame no_frame;
 
 /* Which span a call is that begins, and where it belongs. */
 static __always_inline void begin_span(struct hit *hit, struct goroutine *goroutine,
@@ -192,30 +217,26 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 		if (goroutine->depth >= hit->depth && !unwind(goroutine, hit, hit->depth))
 			goroutine->context.span = 0; /* a parent that is not known is none */
 	} else {
-		struct goroutine fresh = {.goid = hit->goid, .process = hit->process};
-
-		if (binary && !histograms)
-			flags = inherit(hit, binary, &fresh.context);
-		if (bpf_map_update_elem(&goroutines, &key, &fresh, BPF_ANY)) {
+		if (bpf_map_update_elem(&goroutines, &key, &no_goroutine, BPF_ANY)) {
 			LOSE(COOKIE_FUNCTION(hit->cookie), goroutines_full);
 			return;
 		}
 		goroutine = bpf_map_lookup_elem(&goroutines, &key);
 		if (!goroutine)
 			return;
+		goroutine->goid = hit->goid;
+		goroutine->process = hit->process;
+		if (binary && !histograms)
+			flags = inherit(hit, binary, &goroutine->context);
 	}
 
 	frame_key.level = goroutine->level;
-	if (bpf_map_update_elem(&frames, &frame_key, &no_frame, BPF_ANY)) {
+	frame = make_frame(goroutine, &frame_key);
+	if (!frame) {
 		LOSE(COOKIE_FUNCTION(hit->cookie), frames_full);
 		goroutine->hi = 0; /* see remember: its innermost call is not known now */
-		if (!goroutine->level)
-			forget_goroutine(goroutine, &key);
 		return;
 	}
-	frame = bpf_map_lookup_elem(&frames, &frame_key);
-	if (!frame)
-		return;
 	frame->event.function = COOKIE_FUNCTION(hit->cookie);
 	frame->event.flags = flags;
 	frame->event.level = goroutine->level;
@@ -258,13 +279,15 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 {
 	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
-	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
+	struct goroutine *goroutine = hit->goroutine;
 	struct frame_key frame_key = {.g = hit->g, .tgid = hit->tgid};
 	bool tail = (hit->cookie & (COOKIE_TAIL | COOKIE_BOTH)) == COOKIE_TAIL;
 	struct values *entry = NULL;
 	struct frame *frame;
 	bool failed = false;
 
+	if (!goroutine)
+		goroutine = bpf_map_lookup_elem(&goroutines, &key);
 	if (!goroutine) {
 		count(&counted.unpaired);
 		return;
@@ -278,7 +301,7 @@ static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 	if (!goroutine->level || goroutine->depth != hit->depth)
 		goto unpaired;
 	frame_key.level = goroutine->level - 1;
-	frame = bpf_map_lookup_elem(&frames, &frame_key);
+	frame = find_frame(goroutine, &frame_key);
 	if (!frame || frame->event.function != COOKIE_FUNCTION(hit->cookie)) {
 		/* the frame at this depth is another function's */
 		unwind(goroutine, hit, hit->depth);
@@ -298,7 +321,7 @@ static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 	end_call(frame, entry, failed);
 	step_out(goroutine, frame);
 	goroutine->hi = hit->hi;
-	bpf_map_delete_elem(&frames, &frame_key);
+	delete_frame(&frame_key);
 	if (entry)
 		bpf_map_delete_elem(&values, &frame_key);
 	if (!goroutine->level)

@@ -23,9 +23,10 @@ struct hit {
 	__u64 stack; /* the number of its stack, at an entry */
 	__u32 tgid;
 	__u32 tid;
-	__u32 process; /* its number */
-	__u32 unknown; /* a target's, but why nothing is known of it: enum unknown */
-	__u64 thread;  /* runtime.g.m, at a `go` statement */
+	__u32 process;		     /* its number */
+	__u32 unknown;		     /* a target's, but why nothing is known of it: enum unknown */
+	__u64 thread;		     /* runtime.g.m, at a `go` statement */
+	struct goroutine *goroutine; /* where remember has found it */
 };
 
 #define STACK_HI_OFFSET 8      /* of runtime.g.stack.hi, in every Go version */
@@ -105,6 +106,34 @@ static __always_inline bool is_target(struct hit *hit, __u32 index, struct binar
 }
 
 /*
+ * What is read of a runtime.g at once, where the stack of a program has room for it:
+ * to read twice as much costs little, to read twice costs twice. The number is at one
+ * of two places in all versions of Go up to now.
+ */
+struct g_words {
+	__u64 hi; /* stack.hi */
+	__u64 others[4];
+	__u64 thread; /* m, where binary->thread_offset is G_THREAD_OFFSET */
+	__u64 more[12];
+	__u64 goid_at_152, goid_at_160;
+};
+
+#define G_THREAD_OFFSET 48
+
+static __always_inline bool read_g(struct g_words *words, __u64 g, __u32 goid_offset, __u64 *goid)
+{
+	if (bpf_probe_read_user(words, sizeof(*words), (void *)(g + STACK_HI_OFFSET)))
+		return false;
+	if (goid_offset == 152)
+		*goid = words->goid_at_152;
+	else if (goid_offset == 160)
+		*goid = words->goid_at_160;
+	else
+		return !bpf_probe_read_user(goid, sizeof(*goid), (void *)(g + goid_offset));
+	return true;
+}
+
+/*
  * How long a goroutine is looked at that cannot be read, and how often at most.
  * The program has just touched it, but the kernel may be moving its page: a huge
  * page is made or split, memory is compacted. The program's own access would
@@ -141,6 +170,19 @@ again:
 	return bpf_ktime_get_ns() > peek->until;
 }
 
+/* The first try, which mostly is enough. Not inline: the caller's stack is full. */
+static __noinline void peek_first(struct peek *peek)
+{
+	struct g_words words;
+
+	if (peek->slot && bpf_probe_read_user(&peek->g, sizeof(peek->g), (void *)peek->slot))
+		return;
+	if (!read_g(&words, peek->g, peek->goid_offset, &peek->goid))
+		return;
+	peek->hi = words.hi;
+	peek->done = 1;
+}
+
 /*
  * A return needs no look at the goroutine, which costs as much as all look-ups, where
  * its innermost open call is known and the stack has not moved since, which shows in
@@ -150,13 +192,15 @@ again:
  * not seen) a stack that has moved twice could come to lie so that the depth comes out
  * the same for another call.
  */
-static __always_inline void remember(struct peek *peek, __u32 tgid, __u64 return_address)
+static __always_inline void remember(struct peek *peek, struct hit *hit)
 {
-	struct goroutine_key key = {.g = peek->g, .tgid = tgid};
+	struct goroutine_key key = {.g = peek->g, .tgid = hit->tgid};
 	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
 
-	if (!goroutine || !goroutine->level || goroutine->hi - return_address != goroutine->depth)
+	if (!goroutine || !goroutine->level ||
+	    goroutine->hi - hit->return_address != goroutine->depth)
 		return;
+	hit->goroutine = goroutine;
 	peek->hi = goroutine->hi;
 	peek->goid = goroutine->goid;
 	peek->done = 1;
@@ -172,34 +216,6 @@ static __always_inline struct binary *look_process(struct hit *hit, __u64 cookie
 	if (!binary || !identify(hit) || !is_target(hit, index, binary))
 		return NULL;
 	return binary;
-}
-
-/*
- * What is read of a runtime.g at once, where the stack of a program has room for it:
- * to read twice as much costs little, to read twice costs twice. The number is at one
- * of two places in all versions of Go up to now.
- */
-struct g_words {
-	__u64 hi; /* stack.hi */
-	__u64 others[4];
-	__u64 thread; /* m, where binary->thread_offset is G_THREAD_OFFSET */
-	__u64 more[12];
-	__u64 goid_at_152, goid_at_160;
-};
-
-#define G_THREAD_OFFSET 48
-
-static __always_inline bool read_g(struct g_words *words, __u64 g, __u32 goid_offset, __u64 *goid)
-{
-	if (bpf_probe_read_user(words, sizeof(*words), (void *)(g + STACK_HI_OFFSET)))
-		return false;
-	if (goid_offset == 152)
-		*goid = words->goid_at_152;
-	else if (goid_offset == 160)
-		*goid = words->goid_at_160;
-	else
-		return !bpf_probe_read_user(goid, sizeof(*goid), (void *)(g + goid_offset));
-	return true;
 }
 
 /* Fills in what g says of the goroutine, and the depth of a return address. */
@@ -236,11 +252,11 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 	}
 	hit->return_address = REGISTER_SP(r) + COOKIE_SP_OFFSET(cookie);
 	if (leaving && !peek.slot && binary->settled && !counted.no_goroutine)
-		remember(&peek, hit->tgid, hit->return_address);
+		remember(&peek, hit);
 	if (!peek.done)
-		peek_once(0, &peek);
+		peek_first(&peek);
 	if (!peek.done && leaving)
-		remember(&peek, hit->tgid, hit->return_address);
+		remember(&peek, hit);
 	if (!peek.done && counted.no_goroutine < PEEK_AGAIN_HITS) {
 		peek.until = bpf_ktime_get_ns() + PEEK_AGAIN_NS;
 		bpf_loop(1 << 20, peek_once, &peek, 0);

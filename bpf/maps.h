@@ -28,19 +28,6 @@ struct goroutine_key {
 	__u32 pad;
 };
 
-struct goroutine {
-	__u64 goid;
-	__u64 hi;    /* the top of its stack at its last event; 0: a call was lost since */
-	__u64 depth; /* of the innermost open frame, in bytes below stack.hi */
-	struct context context;
-	__u32 level;   /* number of open frames */
-	__u32 panics;  /* number of panics under way */
-	__u32 budget;  /* spans that it may still put into its trace without asking */
-	__u32 part;    /* into which part of that */
-	__u32 process; /* number of the process */
-	__u32 pad;
-};
-
 /* A target. Its number tells it from another with the same id, before or after. */
 struct process {
 	__u32 binary;
@@ -62,6 +49,27 @@ struct frame {
 	struct context outer;
 	__u32 outer_budget; /* of the first span of a trace */
 	__u32 outer_part;
+};
+
+/*
+ * A goroutine with open frames. The outermost ones lie in here: an entry of a hash
+ * table that is made, found and deleted costs as much as the rest of a call. With two
+ * of them the goroutine's own entry is as large as the kernel makes it anyway.
+ */
+#define OUTER_FRAMES 2
+
+struct goroutine {
+	__u64 goid;
+	__u64 hi;    /* the top of its stack at its last event; 0: a call was lost since */
+	__u64 depth; /* of the innermost open frame, in bytes below stack.hi */
+	struct context context;
+	__u32 level;   /* number of open frames */
+	__u32 panics;  /* number of panics under way */
+	__u32 budget;  /* spans that it may still put into its trace without asking */
+	__u32 part;    /* into which part of that */
+	__u32 process; /* number of the process */
+	__u32 pad;
+	struct frame outer[OUTER_FRAMES];
 };
 
 /* Elements that are being read, and the steps by which. */
@@ -193,7 +201,10 @@ struct {
 	__uint(max_entries, 1);
 } goroutines SEC(".maps");
 
-/* frame_key -> frame. Full: the call has no frame, counted in frames_full. */
+/*
+ * frame_key -> frame, but for the outermost of each goroutine, which lie in its own
+ * entry. Full: the call has no frame, counted in frames_full.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__type(key, struct frame_key);

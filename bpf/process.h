@@ -36,19 +36,41 @@ struct ending {
 	__u32 pad;
 };
 
-static long end_one(struct bpf_map *map, struct frame_key *key, struct frame *frame,
-		    struct ending *ending)
+static __always_inline void end_at_exec(struct frame *frame, struct frame_key *key,
+					struct ending *ending)
 {
-	struct frame_key at = *key;
-
-	if (at.tgid != ending->tgid)
-		return 0;
 	frame->event.end = ending->now;
 	frame->event.kind = EVENT_CALL;
 	frame->event.reason = END_EXEC;
 	tell_link(frame);
 	/* with `histograms`, too: it is no call that has come to its end */
-	send(&frame->event, histograms ? NULL : bpf_map_lookup_elem(&values, &at));
+	send(&frame->event, histograms ? NULL : bpf_map_lookup_elem(&values, key));
+}
+
+static long end_one(struct bpf_map *map, struct frame_key *key, struct frame *frame,
+		    struct ending *ending)
+{
+	struct frame_key at = *key;
+
+	if (at.tgid == ending->tgid)
+		end_at_exec(frame, &at, ending);
+	return 0;
+}
+
+static long end_outer(struct bpf_map *map, struct goroutine_key *key, struct goroutine *goroutine,
+		      struct ending *ending)
+{
+	struct frame_key at = {.g = key->g, .tgid = key->tgid};
+
+	if (at.tgid != ending->tgid)
+		return 0;
+#pragma unroll
+	for (__u32 level = 0; level < OUTER_FRAMES; level++) {
+		if (level >= goroutine->level)
+			break;
+		at.level = level;
+		end_at_exec(&goroutine->outer[level], &at, ending);
+	}
 	return 0;
 }
 
@@ -99,6 +121,7 @@ int see_exec(void *ctx)
 	if (!bpf_map_lookup_elem(&processes, &hit.tgid))
 		return 0;
 	ending.tgid = hit.tgid;
+	bpf_for_each_map_elem(&goroutines, end_outer, &ending, 0);
 	bpf_for_each_map_elem(&frames, end_one, &ending, 0);
 	bpf_for_each_map_elem(&frames, drop_one, &ending, 0);
 	bpf_for_each_map_elem(&values, drop_one, &ending, 0);

@@ -271,6 +271,7 @@ type uspanGoroutine struct {
 	Part    uint32
 	Process uint32
 	Pad     uint32
+	Outer   [2]uspanFrame
 }
 
 type uspanGoroutineKey struct {

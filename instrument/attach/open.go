@@ -16,39 +16,65 @@ import (
 // lose its return.
 func (s *Session) Open(pid int) ([]bpf.Record, error) {
 	var records []bpf.Record
+	var errs []error
+	of := func(tgid uint32) bool { return pid == 0 || tgid == uint32(pid) }
+
+	var at bpf.GoroutineKey
+	var goroutine bpf.Goroutine
+	var goroutines []bpf.GoroutineKey
 	var keys []bpf.FrameKey
+	all := s.objects.Goroutines.Iterate()
+	for all.Next(&at, &goroutine) {
+		if !of(at.Tgid) {
+			continue
+		}
+		goroutines = append(goroutines, at)
+		for level := range min(goroutine.Level, uint32(len(goroutine.Outer))) {
+			key := bpf.FrameKey{G: at.G, Tgid: at.Tgid, Level: level}
+			keys = append(keys, key)
+			records = s.open(records, key, &goroutine.Outer[level])
+		}
+	}
+	errs = append(errs, all.Err())
+
 	var key bpf.FrameKey
 	var frame bpf.Frame
 	frames := s.objects.Frames.Iterate()
 	for frames.Next(&key, &frame) {
-		if pid != 0 && key.Tgid != uint32(pid) {
+		if !of(key.Tgid) {
 			continue
 		}
 		keys = append(keys, key)
-		if frame.Event.Flags&bpf.EventLinked != 0 {
-			records = append(records, bpf.Record{Event: bpf.Event{
-				Kind: bpf.EventLink, Tgid: key.Tgid, Span: frame.Event.Span,
-				Trace: frame.Outer.Trace, Parent: frame.Outer.Span,
-			}})
-		}
-		record := bpf.Record{Event: frame.Event}
-		record.Kind = bpf.EventCall
-		record.Values = s.args(key, &record.Event)
-		records = append(records, record)
+		records = s.open(records, key, &frame)
 	}
-	if err := frames.Err(); err != nil {
+	if err := errors.Join(append(errs, frames.Err())...); err != nil {
 		return records, fmt.Errorf("read the open calls: %w", err)
 	}
+
 	for _, key := range keys {
-		err := errors.Join(
-			remove(s.objects.Frames, key),
-			remove(s.objects.Values, key),
-			remove(s.objects.Goroutines, bpf.GoroutineKey{G: key.G, Tgid: key.Tgid}))
-		if err != nil {
-			return records, fmt.Errorf("remove the open calls: %w", err)
-		}
+		errs = append(errs, remove(s.objects.Frames, key), remove(s.objects.Values, key))
+	}
+	for _, at := range goroutines {
+		errs = append(errs, remove(s.objects.Goroutines, at))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return records, fmt.Errorf("remove the open calls: %w", err)
 	}
 	return records, s.drop(pid)
+}
+
+// open appends what there is to tell of an open call.
+func (s *Session) open(records []bpf.Record, key bpf.FrameKey, frame *bpf.Frame) []bpf.Record {
+	if frame.Event.Flags&bpf.EventLinked != 0 {
+		records = append(records, bpf.Record{Event: bpf.Event{
+			Kind: bpf.EventLink, Tgid: key.Tgid, Span: frame.Event.Span,
+			Trace: frame.Outer.Trace, Parent: frame.Outer.Span,
+		}})
+	}
+	record := bpf.Record{Event: frame.Event}
+	record.Kind = bpf.EventCall
+	record.Values = s.args(key, &record.Event)
+	return append(records, record)
 }
 
 // drop removes what no call that is open needs: arguments that were kept for calls
