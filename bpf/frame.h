@@ -30,19 +30,25 @@ static const struct frame no_frame;
 /* The frame at a level of a goroutine; NULL: it is not there. */
 static __always_inline struct frame *find_frame(struct goroutine *goroutine, struct frame_key *key)
 {
-	if (key->level < OUTER_FRAMES)
-		return &goroutine->outer[key->level];
+	__u64 level = key->level;
+
+	barrier_var(level); /* older verifiers know the bound of this very register only */
+	if (level < OUTER_FRAMES)
+		return &goroutine->outer[level];
 	return bpf_map_lookup_elem(&frames, key);
 }
 
 /* A new frame at a level of a goroutine; NULL: there is no room for it. */
 static __always_inline struct frame *make_frame(struct goroutine *goroutine, struct frame_key *key)
 {
+	struct frame *frame;
+
 	if (key->level >= OUTER_FRAMES && bpf_map_update_elem(&frames, key, &no_frame, BPF_ANY))
 		return NULL;
-	if (key->level < OUTER_FRAMES)
-		goroutine->outer[key->level] = no_frame;
-	return find_frame(goroutine, key);
+	frame = find_frame(goroutine, key);
+	if (frame && key->level < OUTER_FRAMES)
+		*frame = no_frame;
+	return frame;
 }
 
 static __always_inline void delete_frame(struct frame_key *key)

@@ -113,7 +113,7 @@ func (m machine) test(run, commit string) (*result, error) {
 		if err != nil {
 			return nil, err
 		}
-		args = append(args, "-exec="+guest+" -kernel "+m.kernel)
+		args = append(args, "-exec="+guest+" -steady -kernel "+m.kernel)
 		env = append(env, "GOARCH="+m.arch, "CGO_ENABLED=0")
 	}
 	cmd := exec.Command("go", append(args, packages...)...)
