@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -368,17 +369,91 @@ var errNotAgain = errors.New("no process id was used again")
 // useAgain starts processes of an executable until one has an id, if the kernel can
 // be told which id comes next, and no other process of this machine has it.
 func useAgain(t *testing.T, pid int, exe string) error {
+	return takeID(pid, func() (int, func(), error) {
+		command := exec.Command(exe, "child")
+		err := command.Run()
+		return command.Process.Pid, func() {}, err
+	})
+}
+
+// takeID starts processes until one has an id; others are stopped.
+func takeID(pid int, start func() (got int, stop func(), err error)) error {
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
 		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0); err != nil {
 			return fmt.Errorf("%w: %w", errNotAgain, err)
 		}
-		command := exec.Command(exe, "child")
-		if err := command.Run(); err != nil {
+		got, stop, err := start()
+		if err != nil {
 			return err
 		}
-		if command.Process.Pid == pid {
+		if got == pid {
 			return nil
 		}
+		stop()
 	}
 	return fmt.Errorf("%w: %d was not to be had", errNotAgain, pid)
+}
+
+// A process whose id is another's when uspan comes to look at it is not taken for that.
+func TestIdentityOfUsedID(t *testing.T) {
+	exe := testprog.Build(t, kin, testprog.Options{})
+	kerneltest.Require(t)
+	named := func(name, role string) *exec.Cmd {
+		command := exec.Command(exe, role)
+		command.Env = append(os.Environ(), "OTEL_SERVICE_NAME="+name)
+		return command
+	}
+	var spans collector
+	running, err := instrument.Start(instrument.Config{
+		Targets: []string{exe}, Rules: plan.Rules{Patterns: []string{"main.step"}}, Outputs: []instrument.Output{&spans},
+		Say: func(message string) { t.Log(message) }, Log: func(string) {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer running.Close()
+	first := named("first", "child")
+	if err := first.Run(); err != nil {
+		t.Fatal(err)
+	}
+	// What it did is in the ring: it is not read before Run.
+	err = takeID(first.Process.Pid, func() (int, func(), error) {
+		second := named("second", "wait")
+		if _, err := second.StdinPipe(); err != nil { // which it waits for
+			return 0, nil, err
+		}
+		if err := second.Start(); err != nil {
+			return 0, nil, err
+		}
+		stop := sync.OnceFunc(func() { second.Process.Kill(); second.Wait() })
+		t.Cleanup(stop)
+		return second.Process.Pid, stop, nil
+	})
+	if errors.Is(err, errNotAgain) {
+		kerneltest.Missing(t, "%v", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if _, err := running.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if len(spans.spans) != 20 {
+		t.Errorf("%d spans, not 20", len(spans.spans))
+	}
+	for _, s := range spans.spans {
+		if service := attributeOf(s.Resource, "service.name"); service != "first" {
+			t.Fatalf("a call of first is one of %v", service)
+		}
+	}
+}
+
+func attributeOf(r *span.Resource, key string) any {
+	for _, a := range r.Attributes {
+		if a.Key == key {
+			return a.Value
+		}
+	}
+	return nil
 }

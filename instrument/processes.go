@@ -92,6 +92,10 @@ func (t *Trace) meet(record *bpf.Record) {
 		told, bias = toldOf(origin), origin.Bias
 	}
 	p, err := target.Open(pid)
+	if err == nil && told != nil && !p.Is(told) {
+		p.Close()
+		err = target.ErrNoProcess
+	}
 	if err != nil {
 		if !errors.Is(err, target.ErrNoProcess) {
 			t.config.Say(err.Error())

@@ -30,6 +30,8 @@ func TestMain(m *testing.M) {
 		playRelay()
 	case "listener":
 		playListener()
+	case "told":
+		playTold()
 	default:
 		panic("unknown role " + role)
 	}

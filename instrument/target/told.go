@@ -1,6 +1,11 @@
 package target
 
-import "fmt"
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+)
 
 // A Told is what the kernel side tells of a process with its first call: it may
 // have ended before it can be opened.
@@ -21,10 +26,34 @@ type Told struct {
 // tick is a clock tick as /proc has it, in nanoseconds (USER_HZ).
 const tick = 1e9 / 100
 
+// ticks is when it started as /proc has it: in clock ticks since the boot, as it is
+// reckoned in uspan's time namespace.
+func (t *Told) ticks() uint64 { return (t.Started + bootOffset()) / tick }
+
+// bootOffset is what uspan's time namespace adds to the time since the boot, in
+// nanoseconds (time_namespaces(7)); unsigned, as it wraps around where it takes away.
+var bootOffset = sync.OnceValue(func() uint64 {
+	offsets, err := os.ReadFile("/proc/self/timens_offsets")
+	if err != nil { // before Linux 5.5, or without such namespaces
+		return 0
+	}
+	for line := range strings.Lines(string(offsets)) {
+		var seconds, nanoseconds int64
+		if _, err := fmt.Sscanf(line, "boottime %d %d", &seconds, &nanoseconds); err == nil {
+			return uint64(seconds*1e9 + nanoseconds)
+		}
+	}
+	return 0
+})
+
+// Is says whether it is the process that was told of, and not another that has its
+// id by now.
+func (p *Process) Is(t *Told) bool { return p.started == t.ticks() }
+
 func (t *Told) identity() identity {
 	return identity{
 		pid:       t.InnerPID,
-		instance:  instanceID(fmt.Sprintf("pid:[%d]", t.Namespace), t.InnerPID, t.Started/tick),
+		instance:  instanceID(fmt.Sprintf("pid:[%d]", t.Namespace), t.InnerPID, t.ticks()),
 		host:      t.Host,
 		variables: parseVariables(t.Environment),
 	}
