@@ -215,7 +215,10 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 
 	if (goroutine && !is_of(goroutine, hit)) {
 		/* the g belongs to another goroutine by now */
-		unwind(goroutine, hit, 0);
+		if (!unwind(goroutine, hit, 0)) {
+			LOSE(COOKIE_FUNCTION(hit->cookie), frames_full);
+			return;
+		}
 		forget_goroutine(goroutine, &key);
 		goroutine = NULL;
 	}

@@ -53,8 +53,8 @@ struct frame {
 
 /*
  * A goroutine with open frames. The outermost ones lie in here: an entry of a hash
- * table that is made, found and deleted costs as much as the rest of a call. With two
- * of them the goroutine's own entry is as large as the kernel makes it anyway.
+ * table that is made, found and deleted costs as much as the rest of a call. With one
+ * of them or with two the kernel takes 512 bytes for the entry.
  */
 #define OUTER_FRAMES 2
 
@@ -71,6 +71,10 @@ struct goroutine {
 	__u32 pad;
 	struct frame outer[OUTER_FRAMES];
 };
+
+/* with the key, struct htab_elem and a pointer: see memoryOf in instrument/attach */
+_Static_assert(sizeof(struct goroutine) + sizeof(struct goroutine_key) + 48 + 8 <= 512,
+	       "twice the memory for a goroutine");
 
 /* Elements that are being read, and the steps by which. */
 struct level {

@@ -20,7 +20,7 @@ import (
 	"github.com/uspan/uspan/internal/testprog"
 )
 
-// ends has two goroutines with two open calls each when it ends, in the way that
+// ends has two goroutines with three open calls each when it ends, in the way that
 // its argument says; with a second argument, once its standard input is closed.
 const ends = `
 -- go.mod --
@@ -39,7 +39,10 @@ import (
 var how = os.Args[1]
 
 //go:noinline
-func outer(ready chan bool) { inner(ready); <-ready }
+func outer(ready chan bool) { middle(ready); <-ready }
+
+//go:noinline
+func middle(ready chan bool) { inner(ready); <-ready }
 
 //go:noinline
 func inner(ready chan bool) {
@@ -145,7 +148,7 @@ func testEnds(t *testing.T, exe string) {
 	}
 }
 
-var ending = plan.Rules{Patterns: []string{"main.outer", "main.inner"}, Values: true}
+var ending = plan.Rules{Patterns: []string{"main.outer", "main.middle", "main.inner"}, Values: true}
 
 // null takes what a target says when it dies.
 func null(t *testing.T) *os.File {
@@ -196,7 +199,7 @@ func TestDetached(t *testing.T) {
 		if status, err := running.Command().Wait(); err != nil || status.ExitCode() != 0 {
 			t.Errorf("the target: %v, %v", status, err)
 		}
-		if len(spans.spans) != 4 || summary.Open != 4 || summary.LostSpans() != 0 {
+		if len(spans.spans) != 6 || summary.Open != 6 || summary.LostSpans() != 0 {
 			t.Errorf("%d spans, %+v", len(spans.spans), summary)
 		}
 		for _, s := range spans.spans {
@@ -259,7 +262,7 @@ func main() {
 // calls, want is nil: the process has executed something that takes half a second.
 func checkEnds(t *testing.T, spans []*span.Span, summary *instrument.Summary, want *span.Exit) {
 	t.Helper()
-	if len(spans) != 4 || summary.Open != 4 {
+	if len(spans) != 6 || summary.Open != 6 {
 		t.Errorf("%d spans, %+v", len(spans), summary)
 	}
 	for _, s := range spans {

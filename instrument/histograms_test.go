@@ -153,7 +153,7 @@ func TestHistogramsOpen(t *testing.T) {
 	for _, how := range []string{"exit", "exec itself"} {
 		looks := 0
 		config := instrument.Config{
-			Rules: plan.Rules{Patterns: []string{"main.outer", "main.inner"}},
+			Rules: ending,
 			Every: time.Nanosecond,
 			Look:  func() { looks++ },
 		}
@@ -161,12 +161,12 @@ func TestHistogramsOpen(t *testing.T) {
 		if looks == 0 {
 			t.Error("not looked at")
 		}
-		for _, name := range []string{"main.outer", "main.inner"} {
+		for _, name := range ending.Patterns {
 			if h := all[name]; h.Open != 2 || h.Calls != 0 {
 				t.Errorf("%s: %s: %d open, %d calls", how, name, h.Open, h.Calls)
 			}
 		}
-		if summary.Open != 4 {
+		if summary.Open != 6 {
 			t.Errorf("%s: %d open", how, summary.Open)
 		}
 	}

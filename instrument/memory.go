@@ -101,11 +101,11 @@ func (c *Config) writeMemory(w io.Writer, images []*image) error {
 		calls = attach.DefaultOpenCalls
 	}
 	if c.Histograms {
-		_, err = fmt.Fprintf(w, "\nmemory of uspan\n  BPF maps    %s, and up to %s more for %d open calls, %s for histograms\n  uspan       some %s\n",
+		_, err = fmt.Fprintf(w, "\nmemory of uspan\n  BPF maps    %s, and up to %s more for %d open calls at least, %s for histograms\n  uspan       some %s\n",
 			mebibytes(memory.Fixed), mebibytes(memory.Calls), calls, mebibytes(memory.Buckets), mebibytes(ownMemory(plans)))
 		return err
 	}
-	_, err = fmt.Fprintf(w, "\nmemory of uspan\n  BPF maps    %s, and up to %s more for %d open calls\n  uspan       some %s, and what waits to be sent\n",
+	_, err = fmt.Fprintf(w, "\nmemory of uspan\n  BPF maps    %s, and up to %s more for %d open calls at least\n  uspan       some %s, and what waits to be sent\n",
 		mebibytes(memory.Fixed), mebibytes(memory.Calls), calls, mebibytes(ownMemory(plans)))
 	return err
 }

@@ -29,8 +29,9 @@ type Options struct {
 	Live bool
 	// RingBytes is the size of the ring buffer; a power of two. 0: 8 MiB.
 	RingBytes int
-	// OpenCalls bounds the calls that are open at any moment, of all goroutines.
-	// 0: DefaultOpenCalls.
+	// OpenCalls is for how many calls that are open at any moment there is room at
+	// least: for as many goroutines with their outermost calls, and for as many calls
+	// below these. 0: DefaultOpenCalls.
 	OpenCalls int
 	// Processes bounds the processes that are targets at any moment. 0:
 	// DefaultProcesses.

@@ -1,9 +1,12 @@
 package attach
 
 import (
+	"errors"
+	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/uspan/uspan/bpf"
 	"github.com/uspan/uspan/instrument/plan"
@@ -109,20 +112,88 @@ func TestMemoryOfHistograms(t *testing.T) {
 func TestOpenCallsAreBounded(t *testing.T) {
 	_, p := open(t)
 	s := newSession(t, p, Options{OpenCalls: MinOpenCalls})
-	full := 0
-	for i := range 2 * MinOpenCalls {
-		if err := s.objects.Frames.Put(bpf.FrameKey{G: uint64(i)}, bpf.Frame{}); err != nil {
+	const n = 2 * MinOpenCalls
+	full, fullFrames := 0, 0
+	outer := len(bpf.Goroutine{}.Outer)
+	for i := range n {
+		if err := s.objects.Goroutines.Put(bpf.GoroutineKey{G: uint64(i)}, bpf.Goroutine{Level: uint32(outer) + 1}); err != nil {
 			full++
 		}
+		if err := s.objects.Frames.Put(bpf.FrameKey{G: uint64(i), Level: uint32(outer)}, bpf.Frame{}); err != nil {
+			fullFrames++
+		}
 	}
-	if full != MinOpenCalls {
-		t.Errorf("%d of %d found no room", full, 2*MinOpenCalls)
+	if full != MinOpenCalls || fullFrames != MinOpenCalls {
+		t.Errorf("%d goroutines and %d calls below their outer ones of %d found no room", full, fullFrames, n)
 	}
-	if records, err := s.Open(0); err != nil || len(records) != MinOpenCalls {
+	if records, err := s.Open(0); err != nil || len(records) != MinOpenCalls*(outer+1) {
 		t.Errorf("%d open calls, %v", len(records), err)
 	}
-	if err := s.objects.Frames.Put(bpf.FrameKey{G: 1 << 40}, bpf.Frame{}); err != nil {
+	if left, err := s.InUse(); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	if err := s.objects.Frames.Put(bpf.FrameKey{G: 1 << 40, Level: uint32(outer)}, bpf.Frame{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// The open calls of a process that has ended are all found, once each, however busy
+// another one is.
+func TestOpenBesideBusyProcess(t *testing.T) {
+	_, p := open(t)
+	s := newSession(t, p, Options{OpenCalls: MinOpenCalls})
+	stop := make(chan bool)
+	var busy sync.WaitGroup
+	for worker := range 4 {
+		busy.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				key := bpf.FrameKey{G: uint64(worker<<32 + i), Tgid: 2, Level: 2}
+				at := bpf.GoroutineKey{G: key.G, Tgid: key.Tgid}
+				if err := errors.Join(
+					s.objects.Goroutines.Put(at, bpf.Goroutine{Level: 3}), s.objects.Frames.Put(key, bpf.Frame{}),
+					s.objects.Frames.Delete(key), s.objects.Goroutines.Delete(at)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	defer busy.Wait()
+	defer close(stop)
+	const goroutines = 100
+	for range 50 {
+		want := make(map[uint64]int)
+		for g := range uint64(goroutines) {
+			var goroutine bpf.Goroutine
+			goroutine.Level = 3
+			goroutine.Outer[0].Event.Span, goroutine.Outer[1].Event.Span = 3*g, 3*g+1
+			for level := range uint64(3) {
+				want[3*g+level] = 1
+			}
+			var frame bpf.Frame
+			frame.Event.Span = 3*g + 2
+			if err := errors.Join(
+				s.objects.Goroutines.Put(bpf.GoroutineKey{G: g, Tgid: 1}, goroutine),
+				s.objects.Frames.Put(bpf.FrameKey{G: g, Tgid: 1, Level: 2}, frame)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		records, err := s.Open(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(map[uint64]int)
+		for _, record := range records {
+			got[record.Span]++
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatal(diff)
+		}
 	}
 }
 

@@ -16,46 +16,37 @@ import (
 // lose its return.
 func (s *Session) Open(pid int) ([]bpf.Record, error) {
 	var records []bpf.Record
-	var errs []error
-	of := func(tgid uint32) bool { return pid == 0 || tgid == uint32(pid) }
-
-	var at bpf.GoroutineKey
-	var goroutine bpf.Goroutine
 	var goroutines []bpf.GoroutineKey
-	var keys []bpf.FrameKey
-	all := s.objects.Goroutines.Iterate()
-	for all.Next(&at, &goroutine) {
-		if !of(at.Tgid) {
-			continue
-		}
-		goroutines = append(goroutines, at)
-		for level := range min(goroutine.Level, uint32(len(goroutine.Outer))) {
-			key := bpf.FrameKey{G: at.G, Tgid: at.Tgid, Level: level}
-			keys = append(keys, key)
-			records = s.open(records, key, &goroutine.Outer[level])
-		}
+	var frames []bpf.FrameKey
+	of := func(tgid uint32) bool { return pid == 0 || tgid == uint32(pid) }
+	open := func(key bpf.FrameKey, frame *bpf.Frame) {
+		frames = append(frames, key)
+		records = s.open(records, key, frame)
 	}
-	errs = append(errs, all.Err())
-
-	var key bpf.FrameKey
-	var frame bpf.Frame
-	frames := s.objects.Frames.Iterate()
-	for frames.Next(&key, &frame) {
-		if !of(key.Tgid) {
-			continue
-		}
-		keys = append(keys, key)
-		records = s.open(records, key, &frame)
-	}
-	if err := errors.Join(append(errs, frames.Err())...); err != nil {
+	err := errors.Join(
+		walk(s.objects.Goroutines, func(key bpf.GoroutineKey, goroutine *bpf.Goroutine) {
+			if !of(key.Tgid) {
+				return
+			}
+			goroutines = append(goroutines, key)
+			for level := range min(goroutine.Level, uint32(len(goroutine.Outer))) {
+				open(bpf.FrameKey{G: key.G, Tgid: key.Tgid, Level: level}, &goroutine.Outer[level])
+			}
+		}),
+		walk(s.objects.Frames, func(key bpf.FrameKey, frame *bpf.Frame) {
+			if of(key.Tgid) {
+				open(key, frame)
+			}
+		}))
+	if err != nil {
 		return records, fmt.Errorf("read the open calls: %w", err)
 	}
-
-	for _, key := range keys {
+	var errs []error
+	for _, key := range frames {
 		errs = append(errs, remove(s.objects.Frames, key), remove(s.objects.Values, key))
 	}
-	for _, at := range goroutines {
-		errs = append(errs, remove(s.objects.Goroutines, at))
+	for _, key := range goroutines {
+		errs = append(errs, remove(s.objects.Goroutines, key))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return records, fmt.Errorf("remove the open calls: %w", err)
@@ -91,16 +82,12 @@ func (s *Session) drop(pid int) error {
 
 // removeAll removes the entries of a map whose keys are wanted.
 func removeAll[K any](m *ebpf.Map, wanted func(K) bool) error {
-	var key K
 	var keys []K
-	var value []byte
-	entries := m.Iterate()
-	for entries.Next(&key, &value) {
+	errs := []error{walkKeys(m, func(key K) {
 		if wanted(key) {
 			keys = append(keys, key)
 		}
-	}
-	errs := []error{entries.Err()}
+	})}
 	for _, key := range keys {
 		errs = append(errs, remove(m, key))
 	}
@@ -134,12 +121,7 @@ func (s *Session) InUse() (map[string]int, error) {
 
 		"statements": s.objects.Statements,
 	} {
-		var key, value []byte
-		entries := m.Iterate()
-		for entries.Next(&key, &value) {
-			all[name]++
-		}
-		if err := entries.Err(); err != nil {
+		if err := walkKeys(m, func([16]byte) { all[name]++ }); err != nil {
 			return nil, fmt.Errorf("count the %s: %w", name, err)
 		}
 	}

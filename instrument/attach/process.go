@@ -69,12 +69,7 @@ func (s *Session) Forget(pid int) error {
 // have executed something since they were a target: with Options.Follow they become
 // targets with their first call of what is traced.
 func (s *Session) Relatives() (pids []int, err error) {
-	var pid, one uint32
-	entries := s.objects.Relatives.Iterate()
-	for entries.Next(&pid, &one) {
-		pids = append(pids, int(pid))
-	}
-	if err := entries.Err(); err != nil {
+	if err := walkKeys(s.objects.Relatives, func(pid uint32) { pids = append(pids, int(pid)) }); err != nil {
 		return nil, fmt.Errorf("read the relatives of targets: %w", err)
 	}
 	return pids, nil
