@@ -25,6 +25,7 @@ type image struct {
 	processes []*target.Process
 	// every says that all processes of the executable are targets.
 	every bool
+	lease lease
 	// missed are the patterns that match nothing in this executable.
 	missed []*plan.PatternError
 }

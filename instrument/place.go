@@ -52,12 +52,17 @@ type NewFileError struct {
 	PIDs []int
 	// First says that no file there has been traced.
 	First bool
+	// Written says that it is not another file yet: somebody writes into it.
+	Written bool
 }
 
 func (e *NewFileError) Error() string { return e.What() + ": start uspan again to trace it" }
 
 // What says what has happened.
 func (e *NewFileError) What() string {
+	if e.Written {
+		return "somebody writes into " + e.Path + ", which has no probes any more"
+	}
 	if e.First {
 		return fmt.Sprintf("%s %s %s now", processes(e.PIDs), runOrRuns(e.PIDs), e.Path)
 	}
@@ -71,6 +76,12 @@ const lookInterval = time.Second
 // lookAround tells of new files at the places, once each, where anything has
 // changed since the last time.
 func (t *Trace) lookAround() {
+	for _, i := range t.images {
+		if i.lease.broken(func() bool { return t.runsAny(i) }) {
+			t.superseded = &NewFileError{Path: i.path, Written: true}
+			return
+		}
+	}
 	if len(t.places) == 0 || time.Since(t.lookedAround) < lookInterval {
 		return
 	}
@@ -211,16 +222,17 @@ func (p *place) newVersion(pid int) string {
 }
 
 // runs says whether any process runs what is traced here, by whatever path.
-func (p *place) runs(t *Trace) bool {
+func (p *place) runs(t *Trace) bool { return slices.ContainsFunc(p.images, t.runsAny) }
+
+// runsAny says whether any process runs an executable.
+func (t *Trace) runsAny(i *image) bool {
 	for _, traced := range t.processes {
-		if slices.Contains(p.images, traced.image) && traced.process.Alive() {
+		if traced.image == i && traced.process.Alive() {
 			return true
 		}
 	}
-	return slices.ContainsFunc(p.images, func(i *image) bool {
-		found, err := target.Find(i.inode, i.size())
-		return err != nil || len(found.Same) > 0
-	})
+	found, err := target.Find(i.inode, i.size())
+	return err != nil || len(found.Same) > 0
 }
 
 // unwatched says which processes run a file that is not traced, by place.

@@ -134,10 +134,15 @@ func (t *Trace) open() (err error) {
 	if err != nil {
 		return err
 	}
+	l, err := takeLease(file, t.config.Command.Path)
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
 	i, err := openImage(file, t.config.Command.Path, t.config.Rules)
 	if err != nil {
 		return err
 	}
+	i.lease = l
 	i.processes = append(i.processes, t.command)
 	t.images = append(t.images, i)
 	return checkPatterns(t.images)

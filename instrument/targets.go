@@ -93,10 +93,18 @@ func (t *targets) add(file *os.File, path string) (*image, error) {
 			return i, file.Close()
 		}
 	}
+	var l lease
+	if t.files != nil { // probes will be placed
+		var err error
+		if l, err = takeLease(file, path); err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+	}
 	i, err := openImage(file, path, t.rules)
 	if err != nil {
 		return nil, err
 	}
+	i.lease = l
 	t.images = append(t.images, i)
 	return i, nil
 }
