@@ -113,5 +113,5 @@ func copyOf(t *testing.T, data []byte) string {
 
 func sameExit(a, b error) bool {
 	var exitA, exitB *exec.ExitError
-	return errors.As(a, &exitA) == errors.As(b, &exitB) && (exitA == nil || exitA.ProcessState.String() == exitB.ProcessState.String())
+	return errors.As(a, &exitA) == errors.As(b, &exitB) && (exitA == nil || exitA.String() == exitB.String())
 }

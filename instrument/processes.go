@@ -16,20 +16,29 @@ import (
 type traced struct {
 	process *target.Process
 	image   *image
+	since   uint64        // when it was met, on the clock of events; 0: it was there before
 	left    chan struct{} // closed when it is none any more, although it lives on
 }
 
 // finishing is a process that has ended and whose last events are still in the
-// ring: how many bytes have to be read until they are not.
+// ring: how many bytes have to be read until they are not. Where it had ended before it
+// was looked at, traced is nil.
 type finishing struct {
 	*traced
+	pid   int
 	bytes int
 }
 
-// adopt makes a process a target, or one that has made itself one known; also
-// where it returns an error, which says what is missing.
-func (t *Trace) adopt(p *target.Process, i *image, since uint64) error {
-	bias, missing := p.LoadBias()
+// adopt makes a process a target, or one that has made itself one known, whose load
+// bias was told; also where it returns an error, which says what is missing.
+func (t *Trace) adopt(p *target.Process, i *image, since uint64, told *uint64) error {
+	var bias uint64
+	var missing error
+	if told != nil {
+		bias = *told
+	} else {
+		bias, missing = p.LoadBias()
+	}
 	switch {
 	case missing == nil:
 	case !p.Alive(), errors.Is(missing, target.ErrNoProcess):
@@ -37,7 +46,7 @@ func (t *Trace) adopt(p *target.Process, i *image, since uint64) error {
 	default:
 		missing = fmt.Errorf("process %d: %w", p.PID(), missing)
 	}
-	traced := &traced{process: p, image: i, left: make(chan struct{})}
+	traced := &traced{process: p, image: i, since: since, left: make(chan struct{})}
 	t.processes[p.PID()] = traced
 	resource, err := p.Resource(t.describe(i))
 	switch {
@@ -87,30 +96,42 @@ func (t *Trace) meet(record *bpf.Record) {
 		t.leave(known)
 	}
 	var told *target.Told
-	var bias uint64
+	var bias *uint64
 	if origin, ok := bpf.ParseOrigin(record); ok && record.Kind == bpf.EventProcess {
-		told, bias = toldOf(origin), origin.Bias
+		told, bias = toldOf(origin), &origin.Bias
 	}
 	p, err := target.Open(pid)
-	if err == nil && told != nil && !p.Is(told) {
-		p.Close()
-		err = target.ErrNoProcess
+	executed := false
+	if err == nil && told != nil {
+		if ended := !p.Is(told); ended || t.runsOther(p, image) {
+			p.Close()
+			err, executed = target.ErrNoProcess, !ended
+		}
 	}
 	if err != nil {
 		if !errors.Is(err, target.ErrNoProcess) {
 			t.config.Say(err.Error())
 		}
-		// It has ended already: what is known of it has to do.
+		// It has ended already, or executes something else: what is known of it has to do.
 		delete(t.processes, pid)
-		resource, err := target.Ended{PID: pid, ExePath: image.exePath(), Told: told}.Resource(t.describe(image))
-		t.config.Log(fmt.Sprintf("process %d: %v", pid, err))
-		t.assembler.SetProcess(pid, &span.Process{Resource: resource, Bias: bias, Since: record.Start})
+		resource, missing := target.Ended{PID: pid, ExePath: image.exePath(), Told: told}.Resource(t.describe(image))
+		t.config.Log(fmt.Sprintf("process %d: %v", pid, missing))
+		process := &span.Process{Resource: resource, Since: record.Start}
+		if bias != nil {
+			process.Bias = *bias
+		}
+		t.assembler.SetProcess(pid, process)
+		// What an exec has ended is told by the kernel side.
+		if errors.Is(err, target.ErrNoProcess) && !executed {
+			// with this event, which is counted as read when it has been told
+			t.finishing = append(t.finishing, finishing{pid: pid, bytes: t.session.RecordBytes() + t.session.Waiting()})
+		}
 		return
 	}
 	if told != nil {
 		p.Complete(told)
 	}
-	if err := t.adopt(p, image, record.Start); err != nil {
+	if err := t.adopt(p, image, record.Start, bias); err != nil {
 		t.config.Say(err.Error())
 	}
 }
@@ -132,7 +153,8 @@ func toldOf(o *bpf.Origin) *target.Told {
 func (t *Trace) executed(record *bpf.Record) {
 	pid := int(record.Tgid)
 	known := t.processes[pid]
-	if known == nil {
+	if known == nil { // it had, before it was looked at
+		t.assembler.Forget(pid)
 		return
 	}
 	if !t.config.Follow && !known.image.every {
@@ -227,7 +249,7 @@ func (t *Trace) notice() {
 	for {
 		select {
 		case ended := <-t.ended:
-			t.finishing = append(t.finishing, finishing{ended, t.session.Waiting()})
+			t.finishing = append(t.finishing, finishing{ended, ended.process.PID(), t.session.Waiting()})
 		default:
 			return
 		}
@@ -245,13 +267,17 @@ func (t *Trace) finishProcesses(read int) error {
 			rest = append(rest, f)
 			continue
 		}
-		// Not where the process is known anew by now: see meet.
-		if pid := f.process.PID(); t.processes[pid] == f.traced {
-			errs = append(errs, t.endOpen(pid, span.ProcessExit), t.session.Forget(pid))
-			t.assembler.Forget(pid)
-			delete(t.processes, pid)
+		// Not where the process is known anew by now, or will be: see meet.
+		if t.processes[f.pid] == f.traced {
+			forgotten, err := t.session.Forget(f.pid)
+			errs = append(errs, err)
+			if forgotten {
+				errs = append(errs, t.endOpen(f.pid, span.ProcessExit))
+				t.assembler.Forget(f.pid)
+				delete(t.processes, f.pid)
+			}
 		}
-		if f.process != t.command {
+		if f.traced != nil && f.process != t.command {
 			f.process.Close()
 		}
 	}
@@ -276,14 +302,22 @@ func (t *Trace) endOpen(pid int, why span.Incomplete) error {
 			t.leaveOpen(&records[i])
 			continue
 		}
-		if s := t.assembler.End(&records[i], now, t.why(&records[i], why)); s != nil {
-			// How that was is said once where calls are within each other.
-			if s.Incomplete == span.ProcessExit && !open[records[i].Parent] {
-				s.Exit = t.exit(int(records[i].Tgid))
-			}
-			t.summary.Open++
-			t.emit(s)
+		s := t.assembler.End(&records[i], now, t.why(&records[i], why))
+		if s == nil { // as in tell
+			t.meet(&records[i])
+			s = t.assembler.End(&records[i], now, t.why(&records[i], why))
 		}
+		if s == nil {
+			t.summary.Unknown++
+			t.homeless[records[i].Function]++
+			continue
+		}
+		// How that was is said once where calls are within each other.
+		if s.Incomplete == span.ProcessExit && !open[records[i].Parent] {
+			s.Exit = t.exit(&records[i])
+		}
+		t.summary.Open++
+		t.emit(s)
 	}
 	return err
 }
@@ -294,14 +328,14 @@ func (t *Trace) leaveOpen(record *bpf.Record) {
 	t.unfinished[record.Function]++
 }
 
-// exit is how a process ended, or nil where that is not known.
-func (t *Trace) exit(pid int) *span.Exit {
-	traced := t.processes[pid]
-	if traced == nil {
+// exit is how the process of a call ended, or nil where that is not known.
+func (t *Trace) exit(record *bpf.Record) *span.Exit {
+	traced := t.processes[int(record.Tgid)]
+	if traced == nil || record.Start < traced.since { // its id was another's then
 		return nil
 	}
 	process := traced.process
-	if t.command != nil && t.command.PID() == pid {
+	if t.command != nil && t.command.PID() == process.PID() && t.command.StartTime() == process.StartTime() {
 		process = t.command // how a child of uspan ended is known best
 	}
 	if status, ok := process.ExitStatus(); ok {

@@ -202,6 +202,8 @@ func (t *Trace) flush() {
 func (t *Trace) finish() error {
 	t.config.progress("removing the probes")
 	err := t.session.Detach()
+	// An exec would tell calls that are told below.
+	err = errors.Join(err, t.session.Unwatch())
 	t.config.progress("")
 	// Everything that is in the ring now is all that will ever be there.
 	t.session.Wake()

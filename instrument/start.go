@@ -85,8 +85,11 @@ func (t *Trace) start() error {
 		t.assembler.ReadStacks(t.readStack)
 	}
 	for _, i := range t.images {
+		if err := t.leaveGone(i); err != nil {
+			return err
+		}
 		for _, p := range i.processes {
-			if err := t.adopt(p, i, 0); err != nil {
+			if err := t.adopt(p, i, 0, nil); err != nil {
 				return err
 			}
 			if err := t.session.Watch(i.index, p.PID()); err != nil {
@@ -177,6 +180,37 @@ func (t *Trace) find(i *image) {
 	}
 }
 
+// leaveGone takes processes away that have ended since they were found, or execute
+// something else: the others are traced without them.
+func (t *Trace) leaveGone(i *image) error {
+	var left []*target.Process
+	var last error
+	for _, p := range i.processes {
+		file, err := p.OpenExe()
+		switch {
+		case err == nil:
+			file.Close()
+			left = append(left, p)
+		case p == t.command || !errors.Is(err, target.ErrNoProcess):
+			return err
+		default:
+			last = err
+			if err := p.Close(); err != nil {
+				t.config.Log(err.Error())
+			}
+		}
+	}
+	i.processes = left
+	if last == nil {
+		return nil
+	}
+	if len(left) == 0 && !i.every {
+		return last
+	}
+	t.config.Log(last.Error())
+	return nil
+}
+
 func hiddenProcesses(n int) string {
 	return count(n, "process") + " of other users could not be looked at (CAP_SYS_PTRACE allows it)"
 }
@@ -196,6 +230,20 @@ func (t *Trace) runs(p *target.Process, i *image) bool {
 		t.config.Log(err.Error())
 	}
 	return same
+}
+
+// runsOther says whether a process that has run the executable runs another by now.
+func (t *Trace) runsOther(p *target.Process, i *image) bool {
+	if p.Inode() == i.inode {
+		return false
+	}
+	file, err := p.OpenExe()
+	if err != nil {
+		return errors.Is(err, target.ErrNoProcess) && p.Alive()
+	}
+	defer file.Close()
+	same, err := t.files.same(i.file, file)
+	return err == nil && !same
 }
 
 // sayElsewhere tells of processes that run another file by the path of one that

@@ -93,15 +93,16 @@ type Session struct {
 	enter   []probes
 	leave   []probes
 	aside   []probes // in the runtime, and on go statements
-	// watching are the links by which ends and starts of processes are seen, and
-	// signals.
-	watching []link.Link
-	follow   bool
+	// lives are the links by which starts and ends of processes are seen, and signals
+	// that by which those of the terminal are.
+	lives, signals []link.Link
+	follow         bool
 	// multi says that the kernel has uprobe_multi links.
 	multi   bool
-	tally   bool   // Options.Tally
-	watched uint32 // processes so far
-	goBase  []int  // of each plan's `go` statements among all of them
+	tally   bool                // Options.Tally
+	watches uint32              // so far
+	watched map[int]bpf.Process // what Watch wrote, by process id
+	goBase  []int               // of each plan's `go` statements among all of them
 	// unwatched and rootless are why the probes that see panics, and those on
 	// `go` statements, could not be placed, by plan.
 	unwatched, rootless map[int]string
@@ -138,7 +139,7 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	if err := tables.configure(spec, options, ns); err != nil {
 		return nil, fmt.Errorf("configure the BPF programs: %w", err)
 	}
-	session := &Session{plans: plans, tally: options.Tally, follow: options.Follow, base: tables.base, goBase: tables.goBase, multi: !options.NoMulti && hasMulti(), unwatched: make(map[int]string), rootless: make(map[int]string)}
+	session := &Session{plans: plans, tally: options.Tally, follow: options.Follow, base: tables.base, goBase: tables.goBase, multi: !options.NoMulti && hasMulti(), watched: make(map[int]bpf.Process), unwatched: make(map[int]string), rootless: make(map[int]string)}
 	if !session.multi {
 		// A program is for links of one kind.
 		for _, name := range []string{"enter", "leave", "unwound", "spawned", "tally"} {
@@ -385,10 +386,10 @@ func (s *Session) LostCalls() ([]bpf.Losses, error) {
 // Close detaches and frees everything in the kernel. Close is idempotent.
 func (s *Session) Close() error {
 	errs := []error{s.Detach()}
-	for _, l := range s.watching {
+	for _, l := range append(s.lives, s.signals...) {
 		errs = append(errs, l.Close())
 	}
-	s.watching = nil
+	s.lives, s.signals = nil, nil
 	if s.ring != nil {
 		errs = append(errs, s.ring.Close())
 	}

@@ -1,10 +1,12 @@
 package attach
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"github.com/uspan/uspan/bpf"
 )
@@ -19,7 +21,7 @@ func (s *Session) watchProcesses() error {
 		if err != nil {
 			return fmt.Errorf("watch processes (%s): %w", name, err)
 		}
-		s.watching = append(s.watching, l)
+		s.lives = append(s.lives, l)
 	}
 	if !s.follow {
 		return nil
@@ -28,7 +30,7 @@ func (s *Session) watchProcesses() error {
 	if err != nil {
 		return fmt.Errorf("watch the starts of processes: %w", err)
 	}
-	s.watching = append(s.watching, l)
+	s.lives = append(s.lives, l)
 	return nil
 }
 
@@ -49,20 +51,47 @@ func (s *Session) Exits() (n uint64, err error) {
 // with that index. Without it, only processes of executables that are attached
 // in every process are targets.
 func (s *Session) Watch(index, pid int) error {
-	s.watched++
-	process := bpf.Process{Binary: uint32(index), Number: s.watched}
+	s.watches++
+	process := bpf.Process{Binary: uint32(index), Number: s.watches}
 	if err := s.objects.Processes.Put(uint32(pid), process); err != nil {
 		return fmt.Errorf("watch process %d: %w", pid, err)
 	}
+	s.watched[pid] = process
 	return nil
 }
 
-// Forget ends Watch, or what the kernel knows of a process that has ended.
-func (s *Session) Forget(pid int) error {
-	if err := remove(s.objects.Processes, uint32(pid)); err != nil {
-		return fmt.Errorf("forget process %d: %w", pid, err)
+// Forget takes away what the kernel side knows of a process that has ended. False: another
+// target has its id by now, and there is nothing to tell the calls of the two apart by.
+func (s *Session) Forget(pid int) (bool, error) {
+	var process bpf.Process
+	switch err := s.objects.Processes.Lookup(uint32(pid), &process); {
+	case errors.Is(err, ebpf.ErrKeyNotExist): // as see_exit leaves it
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("look for process %d: %w", pid, err)
 	}
-	return nil
+	if process != s.watched[pid] {
+		return false, nil
+	}
+	// it had ended when Watch came
+	if err := remove(s.objects.Processes, uint32(pid)); err != nil {
+		return false, fmt.Errorf("forget process %d: %w", pid, err)
+	}
+	return true, nil
+}
+
+// Unwatch ends to look at what becomes of processes: what is open stays open.
+func (s *Session) Unwatch() error {
+	var err error
+	for _, l := range s.lives {
+		err = errors.Join(err, l.Close())
+	}
+	s.lives = nil
+	// What runs at this moment on another processor comes to its end: that is a grace
+	// period of RCU. Where it is forbidden (seccomp) there is nothing to do about it.
+	const global = 1 // MEMBARRIER_CMD_GLOBAL of include/uapi/linux/membarrier.h
+	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, global, 0, 0)
+	return err
 }
 
 // Relatives are the processes that were started by a target, or by another relative, or

@@ -17,7 +17,7 @@ func (s *Session) WatchSignals() error {
 	if err != nil {
 		return fmt.Errorf("watch the signals of the terminal: %w", err)
 	}
-	s.watching = append(s.watching, l)
+	s.signals = append(s.signals, l)
 	return nil
 }
 

@@ -116,7 +116,7 @@ func (p *Process) sameExe(f *os.File) error {
 	case !p.Alive():
 		return ErrNoProcess
 	case inode != p.exe.inode:
-		return errors.New("the process has executed another file")
+		return fmt.Errorf("%w: it has executed another file", ErrNoProcess)
 	}
 	return nil
 }

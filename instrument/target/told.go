@@ -68,8 +68,8 @@ func (t *Told) unread() error {
 		len(t.Environment), t.Size)
 }
 
-// Complete adds what the kernel side told to what /proc did not: it has less and
-// less of a process that ends.
+// Complete adds what the kernel side told: /proc has less and less of a process that
+// ends, and the environment of what one executes.
 func (p *Process) Complete(t *Told) {
 	told := t.identity()
 	if p.who.pid == 0 {
@@ -78,7 +78,7 @@ func (p *Process) Complete(t *Told) {
 	if p.who.host == "" {
 		p.who.host = told.host
 	}
-	if p.who.variables == (variables{}) {
+	if p.who.variables == (variables{}) || t.unread() == nil {
 		p.who.variables = told.variables
 	}
 }
