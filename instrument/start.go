@@ -290,7 +290,7 @@ func (t *Trace) left(i *image, refused []plan.Skipped) []string {
 		left = append(left, count(n, "function")+" left out")
 	}
 	if len(left) > 0 {
-		lines = append(lines, strings.Join(left, ", ")+" (--dry-run tells which, and why)")
+		lines = append(lines, strings.Join(left, ", ")+" (--dry-run tells why)")
 	}
 	if why := t.session.Unwatched(i.index); why != "" {
 		lines = append(lines, "panics are seen late, and without their values: "+why)

@@ -37,7 +37,7 @@ type flags struct {
 	flushTimeout time.Duration
 	verbose      bool
 	quiet        bool
-	user         string // of run alone
+	user         string // to start a command as
 
 	file     *config.File // nil without configFile
 	written  written
@@ -55,7 +55,7 @@ func (f *flags) add(set *pflag.FlagSet) {
 	f.addFunctions(set)
 	set.StringArrayVarP(&f.outputs, "output", "o", nil,
 		"where spans go, `KIND[=WHERE]`: otlp[=URL] (over HTTP to a path or port 4318, else gRPC), tree, json[=FILE]; repeatable "+
-			"(default: otlp where OTEL_EXPORTER_OTLP_ENDPOINT is set, else tree)")
+			"(default: otlp where OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set, else tree)")
 	f.addRoots(set, "calls of traced functions that match `PATTERN` begin traces, linked to their callers; repeatable")
 	set.IntVar(&f.traceSpans, "max-trace-spans", 10_000, "a trace with about `N` spans is followed by new, linked ones; 0: no bound")
 	addCapture(set, &f.capture, "capture arguments and results, `auto|none|EXPRESSIONS`: auto (default) or none, and repeatable "+
