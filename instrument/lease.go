@@ -29,7 +29,7 @@ type lease struct {
 const leaseSignal = unix.SIGURG
 
 // writerPatience is how long it may take to write an executable.
-const writerPatience = 30 * time.Second
+const writerPatience = 10 * time.Second
 
 // takeLease waits until nobody has the file open to write, within limits.
 func takeLease(file *os.File, path string) (lease, error) {
