@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -265,6 +266,44 @@ func TestOpenOfUntold(t *testing.T) {
 	summary := runFor(t, running, time.Second)
 	if len(spans.spans) != 1 || summary.Open != 1 || summary.Lost.ProcessesUntold != 1 {
 		t.Errorf("%d spans, %+v", len(spans.spans), summary)
+	}
+}
+
+// Nor is such a call taken for one of another process that has the id by then.
+func TestOpenOfUntoldUsedID(t *testing.T) {
+	exe, _ := livesOf(t)
+	var spans collector
+	running, err := instrument.Start(livesConfig(t, &spans, exe).WithRing(4096))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer running.Close()
+	first, _ := play(t, exe, "open")
+	first.Process.Kill()
+	first.Wait()
+	time.Sleep(20 * time.Millisecond) // a clock tick of /proc, and one more
+	err = takeID(first.Process.Pid, func() (int, func(), error) {
+		second := exec.Command("sleep", "60")
+		second.Env = append(os.Environ(), "OTEL_SERVICE_NAME=second")
+		if err := second.Start(); err != nil {
+			return 0, nil, err
+		}
+		stop := sync.OnceFunc(func() { second.Process.Kill(); second.Wait() })
+		t.Cleanup(stop)
+		return second.Process.Pid, stop, nil
+	})
+	if errors.Is(err, errNotAgain) {
+		kerneltest.Missing(t, "%v", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	summary := runFor(t, running, time.Second)
+	if len(spans.spans) != 1 || summary.Open != 1 {
+		t.Fatalf("%d spans, %+v", len(spans.spans), summary)
+	}
+	s := spans.spans[0]
+	if service := attributeOf(s.Resource, "service.name"); service == "second" || s.Incomplete != span.ProcessExit {
+		t.Errorf("it is a call of %v, and ends by %q", service, s.Incomplete)
 	}
 }
 

@@ -102,10 +102,11 @@ func (t *Trace) meet(record *bpf.Record) {
 	}
 	p, err := target.Open(pid)
 	executed := false
-	if err == nil && told != nil {
-		if ended := !p.Is(told); ended || t.runsOther(p, image) {
+	if err == nil {
+		ended := told != nil && !p.Is(told) || told == nil && p.StartedAfter(record.Start)
+		if executed = !ended && told != nil && t.runsOther(p, image); ended || executed {
 			p.Close()
-			err, executed = target.ErrNoProcess, !ended
+			err = target.ErrNoProcess
 		}
 	}
 	if err != nil {

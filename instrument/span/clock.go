@@ -57,7 +57,9 @@ func (c *clock) times(trace TraceID, start, end uint64, last bool) (time.Time, t
 
 // Monotonic is the time now in nanoseconds of CLOCK_MONOTONIC, which is what
 // the kernel programs read (bpf_ktime_get_ns).
-func Monotonic() uint64 { return uint64(nanoseconds(unix.CLOCK_MONOTONIC)) }
+func Monotonic() uint64 {
+	return uint64(nanoseconds(unix.CLOCK_MONOTONIC) - OwnClockOffsets().Monotonic)
+}
 
 // measureOffset is wall clock time minus monotonic time in nanoseconds: the
 // best of a few tries, since the two cannot be read at once.
@@ -65,9 +67,9 @@ func measureOffset() int64 {
 	var offset int64
 	best := int64(math.MaxInt64)
 	for range 5 {
-		before := nanoseconds(unix.CLOCK_MONOTONIC)
+		before := int64(Monotonic())
 		wall := nanoseconds(unix.CLOCK_REALTIME)
-		after := nanoseconds(unix.CLOCK_MONOTONIC)
+		after := int64(Monotonic())
 		if after-before < best {
 			best = after - before
 			offset = wall - (before + best/2)

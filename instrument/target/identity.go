@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/uspan/uspan/instrument/span"
 )
 
 // An identity is what a Resource says of a process beside its executable, read
@@ -37,7 +39,7 @@ func (p *Process) identify() identity {
 	who.host, errs[2] = p.hostname()
 	who.container = ContainerOf(p.pid)
 	if namespace, err := os.Readlink(procPath(p.pid, "ns/pid")); err == nil {
-		who.instance = instanceID(namespace, who.pid, p.started)
+		who.instance = instanceID(namespace, who.pid, p.started-uint64(span.OwnClockOffsets().Boottime/tick))
 	}
 	who.unread = errors.Join(errs[:]...)
 	return who

@@ -2,9 +2,10 @@ package target
 
 import (
 	"fmt"
-	"os"
-	"strings"
-	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/uspan/uspan/instrument/span"
 )
 
 // A Told is what the kernel side tells of a process with its first call: it may
@@ -26,34 +27,28 @@ type Told struct {
 // tick is a clock tick as /proc has it, in nanoseconds (USER_HZ).
 const tick = 1e9 / 100
 
-// ticks is when it started as /proc has it: in clock ticks since the boot, as it is
-// reckoned in uspan's time namespace.
-func (t *Told) ticks() uint64 { return (t.Started + bootOffset()) / tick }
-
-// bootOffset is what uspan's time namespace adds to the time since the boot, in
-// nanoseconds (time_namespaces(7)); unsigned, as it wraps around where it takes away.
-var bootOffset = sync.OnceValue(func() uint64 {
-	offsets, err := os.ReadFile("/proc/self/timens_offsets")
-	if err != nil { // before Linux 5.5, or without such namespaces
-		return 0
-	}
-	for line := range strings.Lines(string(offsets)) {
-		var seconds, nanoseconds int64
-		if _, err := fmt.Sscanf(line, "boottime %d %d", &seconds, &nanoseconds); err == nil {
-			return uint64(seconds*1e9 + nanoseconds)
-		}
-	}
-	return 0
-})
-
 // Is says whether it is the process that was told of, and not another that has its
-// id by now.
-func (p *Process) Is(t *Told) bool { return p.started == t.ticks() }
+// id by now. /proc has its start as it is reckoned in uspan's time namespace.
+func (p *Process) Is(t *Told) bool {
+	return p.started == uint64(int64(t.Started)+span.OwnClockOffsets().Boottime)/tick
+}
+
+// StartedAfter says whether the process started only after a moment on the kernel's
+// CLOCK_MONOTONIC, in nanoseconds, so that what was then was another with its id. In
+// doubt it did not: where the machine has slept since, the moment seems later than it was.
+func (p *Process) StartedAfter(moment uint64) bool {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return false
+	}
+	age := now.Nano() - int64(p.started*tick)
+	return int64(span.Monotonic())-age > int64(moment)
+}
 
 func (t *Told) identity() identity {
 	return identity{
 		pid:       t.InnerPID,
-		instance:  instanceID(fmt.Sprintf("pid:[%d]", t.Namespace), t.InnerPID, t.ticks()),
+		instance:  instanceID(fmt.Sprintf("pid:[%d]", t.Namespace), t.InnerPID, t.Started/tick),
 		host:      t.Host,
 		variables: parseVariables(t.Environment),
 	}

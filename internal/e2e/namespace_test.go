@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -126,6 +127,35 @@ func TestUspanInUserNamespace(t *testing.T) {
 		if err == nil || !strings.Contains(string(out), "uspan is in a user namespace") || strings.Count(string(out), "\n") != 1 {
 			t.Errorf("uspan %v: %v\n%s", command, err, out)
 		}
+	}
+}
+
+// Uspan itself in a time namespace, where its clocks are not the kernel's: spans are of
+// the time when they were, and processes those that they are.
+func TestUspanInTimeNamespace(t *testing.T) {
+	requireNamespaces(t)
+	uspan := filepath.Join(build(t, "./cmd/uspan"), "uspan")
+	exe := buildWorker(t)
+	in := []string{"unshare", "--time", "--monotonic", "100000", "--boottime", "200000", "--fork", "--kill-child", uspan}
+	ids := make(map[any]bool)
+	there := startWorker(t, "there", exec.Command(exe))
+	for _, command := range [][]string{{uspan}, in} {
+		u := startTracer(t, command, exe)
+		later := startWorker(t, "later", exec.Command(exe))
+		before := time.Now().Truncate(time.Microsecond) // as spans are in the file
+		there.work(t, 100)
+		later.work(t, 200)
+		spans := u.finish(t)
+		for _, s := range spans {
+			if end := s.Start.Add(s.Duration); s.Start.Before(before) || end.After(time.Now()) {
+				t.Fatalf("%v: from %v to %v", command, s.Start, end)
+			}
+		}
+		resources := checkCalls(t, spans, map[string]int{"there": 100, "later": 200})
+		ids[resources["there"]["service.instance.id"]] = true
+	}
+	if len(ids) != 1 || ids[nil] {
+		t.Errorf("one process has the instance ids %v", ids)
 	}
 }
 
