@@ -217,6 +217,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 		/* the g belongs to another goroutine by now */
 		if (!unwind(goroutine, hit, 0)) {
 			LOSE(COOKIE_FUNCTION(hit->cookie), frames_full);
+			goroutine->hi = 0;
 			return;
 		}
 		forget_goroutine(goroutine, &key);

@@ -25,6 +25,7 @@ type image struct {
 	processes []*target.Process
 	// every says that all processes of the executable are targets.
 	every bool
+	read  fileID // what the file was when it was read
 	lease lease
 	// missed are the patterns that match nothing in this executable.
 	missed []*plan.PatternError
@@ -49,7 +50,11 @@ func (i *image) has(pid int) bool {
 // openImage plans an executable. It takes over file.
 func openImage(file *os.File, path string, rules plan.Rules) (*image, error) {
 	i := &image{file: file, path: path}
-	var err error
+	info, err := file.Stat()
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	i.read = fileIDOf(info)
 	if i.inode, err = target.StatInode(fmt.Sprintf("/proc/self/fd/%d", file.Fd())); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}

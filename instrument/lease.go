@@ -32,44 +32,66 @@ const leaseSignal = unix.SIGURG
 const writerPatience = 10 * time.Second
 
 // takeLease waits until nobody has the file open to write, within limits.
-func takeLease(file *os.File, path string) (lease, error) {
-	l := lease{file: file}
-	for deadline := time.Now().Add(writerPatience); ; time.Sleep(50 * time.Millisecond) {
-		_, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
-		if errors.Is(err, unix.EAGAIN) && time.Now().Before(deadline) {
-			continue
+func takeLease(file *os.File, path string) (l lease, err error) {
+	l.file = file
+	deadline := time.Now().Add(writerPatience)
+	for ; ; time.Sleep(50 * time.Millisecond) {
+		if !isRemote(file) {
+			_, err = unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
+			l.taken = err == nil
 		}
-		if errors.Is(err, unix.EAGAIN) {
-			return l, fmt.Errorf("%s is being written: somebody has it open for that", path)
+		info, statErr := file.Stat()
+		if statErr != nil {
+			return l, statErr
 		}
-		if l.taken = err == nil; l.taken {
+		l.was = fileIDOf(info)
+		switch {
+		case l.taken:
 			if _, err := unix.FcntlInt(file.Fd(), unix.F_SETSIG, int(leaseSignal)); err != nil {
 				return l, fmt.Errorf("set the signal of a lease on %s: %w", path, err)
 			}
+			return l, nil
+		case !errors.Is(err, unix.EAGAIN) && time.Since(l.was.changed) > time.Second:
+			return l, nil // as nobody has written for a while
+		case time.Now().After(deadline):
+			return l, fmt.Errorf("%s is being written: somebody has it open for that", path)
 		}
-		info, err := file.Stat()
-		if err != nil {
-			return l, err
-		}
-		l.was = fileIDOf(info)
-		return l, nil
 	}
 }
 
-// broken says whether somebody writes into the file, or wants to and waits. Where a
-// process runs it, what has changed is no more than its times.
-func (l *lease) broken(runs func() bool) bool {
-	if l.taken {
+// isRemote says whether a file is a server's, which knows of others that write: a lease
+// is refused there for other reasons, too.
+func isRemote(file *os.File) bool {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &fs); err != nil {
+		return false
+	}
+	switch uint32(fs.Type) {
+	case unix.NFS_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.SMB_SUPER_MAGIC:
+		return true
+	}
+	return false
+}
+
+// broken says whether somebody writes into the file, or wants to and waits.
+func (l *lease) broken() bool {
+	switch {
+	case l.file == nil:
+		return false
+	case l.taken:
 		kind, err := unix.FcntlInt(l.file.Fd(), unix.F_GETLEASE, 0)
 		return err != nil || kind != unix.F_RDLCK
 	}
 	info, err := l.file.Stat()
-	if err != nil || fileIDOf(info) == l.was {
-		return err != nil
+	return err != nil || fileIDOf(info) != l.was
+}
+
+// release lets go of the file, behind the probes.
+func (l *lease) release() error {
+	if l.file == nil || !l.taken {
+		return nil
 	}
-	if runs() {
-		l.was = fileIDOf(info)
-		return false
-	}
-	return true
+	_, err := unix.FcntlInt(l.file.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	*l = lease{}
+	return err
 }

@@ -1,6 +1,7 @@
 package instrument
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -70,6 +71,9 @@ func (e *NewFileError) What() string {
 		e.Path, processes(e.PIDs), runOrRuns(e.PIDs))
 }
 
+// errWritten ends a trace of whose executable no process is left, and that is written.
+var errWritten = errors.New("written")
+
 // lookInterval is how often it is looked who runs what, at most.
 const lookInterval = time.Second
 
@@ -77,10 +81,15 @@ const lookInterval = time.Second
 // changed since the last time.
 func (t *Trace) lookAround() {
 	for _, i := range t.images {
-		if i.lease.broken(func() bool { return t.runsAny(i) }) {
-			t.superseded = &NewFileError{Path: i.path, Written: true}
-			return
+		if !i.lease.broken() {
+			continue
 		}
+		written := &NewFileError{Path: i.path, Written: true}
+		if t.superseded = written; !i.every { // with Config.Follow: what was to be traced has ended
+			t.config.Say(written.What())
+			t.superseded = errWritten
+		}
+		return
 	}
 	if len(t.places) == 0 || time.Since(t.lookedAround) < lookInterval {
 		return
@@ -222,17 +231,16 @@ func (p *place) newVersion(pid int) string {
 }
 
 // runs says whether any process runs what is traced here, by whatever path.
-func (p *place) runs(t *Trace) bool { return slices.ContainsFunc(p.images, t.runsAny) }
-
-// runsAny says whether any process runs an executable.
-func (t *Trace) runsAny(i *image) bool {
+func (p *place) runs(t *Trace) bool {
 	for _, traced := range t.processes {
-		if traced.image == i && traced.process.Alive() {
+		if slices.Contains(p.images, traced.image) && traced.process.Alive() {
 			return true
 		}
 	}
-	found, err := target.Find(i.inode, i.size())
-	return err != nil || len(found.Same) > 0
+	return slices.ContainsFunc(p.images, func(i *image) bool {
+		found, err := target.Find(i.inode, i.size())
+		return err != nil || len(found.Same) > 0
+	})
 }
 
 // unwatched says which processes run a file that is not traced, by place.

@@ -101,13 +101,9 @@ func (t *Trace) meet(record *bpf.Record) {
 		told, bias = toldOf(origin), &origin.Bias
 	}
 	p, err := target.Open(pid)
-	executed := false
-	if err == nil {
-		ended := told != nil && !p.Is(told) || told == nil && p.StartedAfter(record.Start)
-		if executed = !ended && told != nil && t.runsOther(p, image); ended || executed {
-			p.Close()
-			err = target.ErrNoProcess
-		}
+	if err == nil && (told == nil && p.StartedAfter(record.Start) || told != nil && (!p.Is(told) || t.runsOther(p, image))) {
+		p.Close()
+		err = target.ErrNoProcess
 	}
 	if err != nil {
 		if !errors.Is(err, target.ErrNoProcess) {
@@ -122,11 +118,8 @@ func (t *Trace) meet(record *bpf.Record) {
 			process.Bias = *bias
 		}
 		t.assembler.SetProcess(pid, process)
-		// What an exec has ended is told by the kernel side.
-		if errors.Is(err, target.ErrNoProcess) && !executed {
-			// with this event, which is counted as read when it has been told
-			t.finishing = append(t.finishing, finishing{pid: pid, bytes: t.session.RecordBytes() + t.session.Waiting()})
-		}
+		// with this event, which is counted as read when it has been told
+		t.finishing = append(t.finishing, finishing{pid: pid, bytes: t.session.RecordBytes() + t.session.Waiting()})
 		return
 	}
 	if told != nil {
@@ -257,6 +250,10 @@ func (t *Trace) notice() {
 	}
 }
 
+// lookAgain is after how many bytes of events it is looked again whether a process that
+// had ended has left the tables of the kernel side, or another has its id.
+const lookAgain = 64 << 10
+
 // finishProcesses tells what was open in processes that have ended, once their
 // last events are read: read is how many bytes that makes, or negative when the
 // ring was empty.
@@ -272,11 +269,14 @@ func (t *Trace) finishProcesses(read int) error {
 		if t.processes[f.pid] == f.traced {
 			forgotten, err := t.session.Forget(f.pid)
 			errs = append(errs, err)
-			if forgotten {
-				errs = append(errs, t.endOpen(f.pid, span.ProcessExit))
-				t.assembler.Forget(f.pid)
-				delete(t.processes, f.pid)
+			if !forgotten && err == nil {
+				f.bytes = lookAgain
+				rest = append(rest, f)
+				continue
 			}
+			errs = append(errs, t.endOpen(f.pid, span.ProcessExit))
+			t.assembler.Forget(f.pid)
+			delete(t.processes, f.pid)
 		}
 		if f.traced != nil && f.process != t.command {
 			f.process.Close()

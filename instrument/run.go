@@ -98,6 +98,9 @@ func (t *Trace) Run(ctx context.Context) (*Summary, error) {
 	if err := t.finish(); err != nil {
 		return &t.summary, err
 	}
+	if errors.Is(t.superseded, errWritten) {
+		return &t.summary, nil
+	}
 	return &t.summary, t.superseded
 }
 
@@ -202,6 +205,9 @@ func (t *Trace) flush() {
 func (t *Trace) finish() error {
 	t.config.progress("removing the probes")
 	err := t.session.Detach()
+	for _, i := range t.images {
+		err = errors.Join(err, i.lease.release())
+	}
 	// An exec would tell calls that are told below.
 	err = errors.Join(err, t.session.Unwatch())
 	t.config.progress("")

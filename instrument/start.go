@@ -59,6 +59,15 @@ func (t *Trace) start() error {
 		i.index = n
 		t.plans = append(t.plans, i.plan)
 		i.binary.Release()
+		if i.every || t.config.Follow { // else none of its processes is left when it can be written
+			var err error
+			if i.lease, err = takeLease(i.file, i.path); err != nil {
+				return err
+			}
+			if i.lease.was != i.read {
+				return fmt.Errorf("%s was written while it was read: try again", i.path)
+			}
+		}
 		if i.every {
 			t.find(i)
 		}
@@ -137,15 +146,10 @@ func (t *Trace) open() (err error) {
 	if err != nil {
 		return err
 	}
-	l, err := takeLease(file, t.config.Command.Path)
-	if err != nil {
-		return errors.Join(err, file.Close())
-	}
 	i, err := openImage(file, t.config.Command.Path, t.config.Rules)
 	if err != nil {
 		return err
 	}
-	i.lease = l
 	i.processes = append(i.processes, t.command)
 	t.images = append(t.images, i)
 	return checkPatterns(t.images)

@@ -93,18 +93,10 @@ func (t *targets) add(file *os.File, path string) (*image, error) {
 			return i, file.Close()
 		}
 	}
-	var l lease
-	if t.files != nil { // probes will be placed
-		var err error
-		if l, err = takeLease(file, path); err != nil {
-			return nil, errors.Join(err, file.Close())
-		}
-	}
 	i, err := openImage(file, path, t.rules)
 	if err != nil {
 		return nil, err
 	}
-	i.lease = l
 	t.images = append(t.images, i)
 	return i, nil
 }
@@ -246,6 +238,12 @@ func (t *targets) share(pids []int) (all []*shared, err error) {
 		}
 		file, err := p.OpenExe()
 		container := p.Container()
+		if errors.Is(err, target.ErrNoProcess) {
+			if err := p.Close(); err != nil {
+				return all, err
+			}
+			continue
+		}
 		if err := errors.Join(err, p.Close()); err != nil {
 			return all, err
 		}

@@ -72,12 +72,20 @@ func runAttach(f *flags, targets []string) error {
 	return err
 }
 
+// writePause is how often it is looked whether an executable has been written.
+const writePause = 500 * time.Millisecond
+
 // traceVersions traces, and plans anew where nothing is left but a new version of a
 // program. The summary is of all that; nil where nothing was traced.
 func traceVersions(ctx context.Context, f *flags, config instrument.Config, outputs *outputs) (*instrument.Summary, error) {
 	until := time.Now().Add(config.For)
+	var written time.Time // until then what is there may not be whole yet
 	for {
 		summary, err := traceOnce(ctx, f, config, outputs)
+		if summary == nil && ctx.Err() == nil && time.Now().Before(written) {
+			time.Sleep(writePause)
+			continue
+		}
 		if summary == nil { // what is there cannot be traced
 			return config.Before, err
 		}
@@ -89,6 +97,9 @@ func traceVersions(ctx context.Context, f *flags, config instrument.Config, outp
 			return summary, err
 		}
 		f.say(newFile.What() + ": planning anew")
+		if newFile.Written {
+			written = time.Now().Add(time.Minute)
+		}
 		config.Before = summary
 		if config.For > 0 {
 			if config.For = time.Until(until); config.For <= 0 {

@@ -228,6 +228,52 @@ func TestReplacedFile(t *testing.T) {
 	checkCalls(t, u.finish(t), map[string]int{"a": 100, "b": 200})
 }
 
+// A file is written anew in place while nobody runs it, and not at once.
+func TestWrittenFile(t *testing.T) {
+	requireNamespaces(t)
+	uspan := []string{filepath.Join(build(t, "./cmd/uspan"), "uspan")}
+	exe := filepath.Join(t.TempDir(), "worker")
+	copyFile(t, buildWorker(t), exe)
+	u := startTracer(t, uspan, exe)
+	a := startWorker(t, "a", exec.Command(exe))
+	a.work(t, 100)
+	a.end()
+	second, err := os.ReadFile(buildWorker(t, "-ldflags=-X=main.version=two"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.OpenFile(exe, os.O_WRONLY|os.O_TRUNC, 0) // waits until the probes are gone
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Write(second[:len(second)/2]); err != nil {
+		t.Fatal(err)
+	}
+	u.awaits(t, `somebody writes into `+exe+`, which has no probes any more: planning anew`)
+	time.Sleep(time.Second)
+	if _, err := file.Write(second[len(second)/2:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	u.tracesAll(t, 2)
+	b := startWorker(t, "b", exec.Command(exe))
+	b.work(t, 200)
+	checkCalls(t, u.finish(t), map[string]int{"a": 100, "b": 200})
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // isWell asks uspan how it is.
 func (u *tracer) isWell(t *testing.T, uspan string) {
 	t.Helper()
