@@ -17,7 +17,7 @@ import (
 // Who opens the file to write waits in open(2) until the probes are gone and the lease
 // is released (fcntl(2), F_SETLEASE; at most /proc/sys/fs/lease-break-time). Not every
 // file system has leases, nor may everybody take them (CAP_LEASE, where the file is
-// another user's): then what the file was is compared with what it is, once a second.
+// another user's): then what the file was is compared with what it is, some ten times a second.
 type lease struct {
 	file  *os.File
 	taken bool

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -243,6 +245,10 @@ func TestWrittenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	file, err := os.OpenFile(exe, os.O_WRONLY|os.O_TRUNC, 0) // waits until the probes are gone
+	for deadline := time.Now().Add(10 * time.Second); errors.Is(err, syscall.ETXTBSY) && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // until the kernel has cleared away what the worker was
+		file, err = os.OpenFile(exe, os.O_WRONLY|os.O_TRUNC, 0)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,12 @@ func look(m map[string]string, l []record, p map[string]*record, s *[]string, a 
 
 func main() {
 	m, p, h := make(map[string]string), make(map[string]*record), make(map[int][]string)
+	// A key's memory stays what it is: what a pointer leads to that was read before
+	// the collector gave its memory to another string is that other string.
+	var keys []string
+	for i := 0; i < 16; i++ {
+		keys = append(keys, fmt.Sprint("k", i))
+	}
 	var pool []*record
 	for i := 0; i < 4; i++ {
 		pool = append(pool, &record{words[i], "secret", i + 1})
@@ -38,8 +44,8 @@ func main() {
 	l := make([]record, 16)
 	for i := 0; i < 16; i++ {
 		l[i] = record{words[i%4], "secret", 1}
-		m[fmt.Sprint("k", i)] = words[0]
-		p[fmt.Sprint("k", i)] = pool[0]
+		m[keys[i]] = words[0]
+		p[keys[i]] = pool[0]
 	}
 	full := [2][]string{append([]string(nil), append(words, words...)...), append([]string(nil), append(words, words...)...)}
 	s := full[0][:3]
@@ -54,8 +60,8 @@ func main() {
 		defer close(done)
 		for n := 0; !stop.Load(); n++ {
 			word := words[n%4]
-			m["k"+strconv.Itoa(n%16)] = word
-			p["k"+strconv.Itoa(n%16)] = pool[n%4]
+			m[keys[n%16]] = word
+			p[keys[n%16]] = pool[n%4]
 			l[n%16].Name, l[n%16].N = word, n%7+1
 			pool[n%4].Name, pool[n%4].N = word, n%5+1
 			s = full[n%2][:3+n%2*2]
