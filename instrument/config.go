@@ -52,8 +52,9 @@ type Config struct {
 	// For bounds the time of tracing; 0: until the targets end.
 	For time.Duration
 	// OpenCalls is for how many calls of all targets that are open at any moment there
-	// is room at least: it bounds what the kernel side may take of memory. It lies between MinOpenCalls and
-	// MostOpenCalls. 0: DefaultOpenCalls, or as many as uspan's cgroup has memory for.
+	// is room at least: it bounds what the kernel side may take of memory. It lies
+	// between MinOpenCalls and MostOpenCalls. 0: DefaultOpenCalls, or as many as uspan's
+	// cgroup has memory for.
 	OpenCalls int
 	// EventBytes bounds the captured values of one call in bytes, from MinEventBytes
 	// to MaxEventBytes. 0: MaxEventBytes.

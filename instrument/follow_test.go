@@ -394,6 +394,28 @@ func takeID(pid int, start func() (got int, stop func(), err error)) error {
 	return fmt.Errorf("%w: %d was not to be had", errNotAgain, pid)
 }
 
+// giveID gives an id to a command, which runs until the test ends.
+func giveID(t *testing.T, pid int, command func() (*exec.Cmd, error)) {
+	t.Helper()
+	err := takeID(pid, func() (int, func(), error) {
+		c, err := command()
+		if err == nil {
+			err = c.Start()
+		}
+		if err != nil {
+			return 0, nil, err
+		}
+		stop := sync.OnceFunc(func() { c.Process.Kill(); c.Wait() })
+		t.Cleanup(stop)
+		return c.Process.Pid, stop, nil
+	})
+	if errors.Is(err, errNotAgain) {
+		kerneltest.Missing(t, "%v", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A process whose id is another's when uspan comes to look at it is not taken for that.
 func TestIdentityOfUsedID(t *testing.T) {
 	exe := testprog.Build(t, kin, testprog.Options{})
@@ -417,23 +439,11 @@ func TestIdentityOfUsedID(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What it did is in the ring: it is not read before Run.
-	err = takeID(first.Process.Pid, func() (int, func(), error) {
+	giveID(t, first.Process.Pid, func() (*exec.Cmd, error) {
 		second := named("second", "wait")
-		if _, err := second.StdinPipe(); err != nil { // which it waits for
-			return 0, nil, err
-		}
-		if err := second.Start(); err != nil {
-			return 0, nil, err
-		}
-		stop := sync.OnceFunc(func() { second.Process.Kill(); second.Wait() })
-		t.Cleanup(stop)
-		return second.Process.Pid, stop, nil
+		_, err := second.StdinPipe() // which it waits for
+		return second, err
 	})
-	if errors.Is(err, errNotAgain) {
-		kerneltest.Missing(t, "%v", err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if _, err := running.Run(ctx); err != nil {

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -54,12 +53,12 @@ func main() {
 		for i := 0; i < 5; i++ {
 			step(i)
 		}
-		syscall.Exec(os.Args[2], []string{"other", "nothing"}, []string{"OTEL_SERVICE_NAME=after"})
+		syscall.Exec(os.Args[2], []string{"other", os.Args[3]}, []string{"OTEL_SERVICE_NAME=after"})
 	case "itself":
 		for i := 0; i < 5; i++ {
 			step(i)
 		}
-		syscall.Exec(self, []string{self, "nothing"}, []string{"OTEL_SERVICE_NAME=after"})
+		syscall.Exec(self, []string{self, os.Args[3]}, []string{"OTEL_SERVICE_NAME=after"})
 	case "wait":
 		wait()
 	case "wait and execute":
@@ -187,28 +186,41 @@ func TestEndedBeforeLookedAt(t *testing.T) {
 func TestExecutedBeforeLookedAt(t *testing.T) {
 	exe, other := livesOf(t)
 	for _, role := range []string{"other", "itself"} {
-		var spans collector
-		running, err := instrument.Start(livesConfig(t, &spans, exe))
-		if err != nil {
-			t.Fatal(err)
-		}
-		command := exec.Command(exe, role, other)
-		command.Env = append(os.Environ(), "OTEL_SERVICE_NAME=before")
-		if err := command.Run(); err != nil {
-			t.Fatal(err)
-		}
-		// One that still runs, too: it waits after it has executed the other.
-		summary := runFor(t, running, time.Second)
-		running.Close()
-		if len(spans.spans) != 5 || summary.LostSpans() != 0 {
-			t.Errorf("%s: %d spans, %+v", role, len(spans.spans), summary)
-		}
-		for _, s := range spans.spans {
-			if service := attributeOf(s.Resource, "service.name"); service != "before" {
-				t.Fatalf("%s: a call is of %v", role, service)
+		for _, then := range []string{"nothing", "wait"} { // it has ended, or runs on, when uspan looks
+			var spans collector
+			running, err := instrument.Start(livesConfig(t, &spans, exe))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("OTEL_SERVICE_NAME", "before")
+			command, _ := play(t, exe, role, other, then)
+			awaitExec(t, command.Process.Pid)
+			summary := runFor(t, running, time.Second)
+			running.Close()
+			if len(spans.spans) != 5 || summary.LostSpans() != 0 {
+				t.Errorf("%s: %d spans, %+v", role, len(spans.spans), summary)
+			}
+			for _, s := range spans.spans {
+				service, path := attributeOf(s.Resource, "service.name"), attributeOf(s.Resource, "process.executable.path")
+				if service != "before" || path != exe {
+					t.Fatalf("%s, then %s: a call is of %v, %v", role, then, service, path)
+				}
 			}
 		}
 	}
+}
+
+// awaitExec waits until a process runs with what it has executed, whose arguments are
+// fewer, or has ended.
+func awaitExec(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		arguments, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err != nil || strings.Count(string(arguments), "\x00") <= 2 {
+			return
+		}
+	}
+	t.Fatal("it executes nothing")
 }
 
 // A process that ends, or executes something else, while uspan starts keeps it from
@@ -282,21 +294,11 @@ func TestOpenOfUntoldUsedID(t *testing.T) {
 	first.Process.Kill()
 	first.Wait()
 	time.Sleep(20 * time.Millisecond) // a clock tick of /proc, and one more
-	err = takeID(first.Process.Pid, func() (int, func(), error) {
+	giveID(t, first.Process.Pid, func() (*exec.Cmd, error) {
 		second := exec.Command("sleep", "60")
 		second.Env = append(os.Environ(), "OTEL_SERVICE_NAME=second")
-		if err := second.Start(); err != nil {
-			return 0, nil, err
-		}
-		stop := sync.OnceFunc(func() { second.Process.Kill(); second.Wait() })
-		t.Cleanup(stop)
-		return second.Process.Pid, stop, nil
+		return second, nil
 	})
-	if errors.Is(err, errNotAgain) {
-		kerneltest.Missing(t, "%v", err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
 	summary := runFor(t, running, time.Second)
 	if len(spans.spans) != 1 || summary.Open != 1 {
 		t.Fatalf("%d spans, %+v", len(spans.spans), summary)

@@ -101,7 +101,7 @@ func (t *Trace) meet(record *bpf.Record) {
 		told, bias = toldOf(origin), &origin.Bias
 	}
 	p, err := target.Open(pid)
-	if err == nil && (told == nil && p.StartedAfter(record.Start) || told != nil && (!p.Is(told) || t.runsOther(p, image))) {
+	if err == nil && t.isAnother(p, image, told, record) {
 		p.Close()
 		err = target.ErrNoProcess
 	}
@@ -128,6 +128,15 @@ func (t *Trace) meet(record *bpf.Record) {
 	if err := t.adopt(p, image, record.Start, bias); err != nil {
 		t.config.Say(err.Error())
 	}
+}
+
+// isAnother says whether what has a process's id by now is not what an event is of:
+// another process, or another executable.
+func (t *Trace) isAnother(p *target.Process, i *image, told *target.Told, record *bpf.Record) bool {
+	if told == nil {
+		return p.StartedAfter(record.Start)
+	}
+	return !p.Is(told) || t.runsOther(p, i)
 }
 
 func toldOf(o *bpf.Origin) *target.Told {
