@@ -188,12 +188,13 @@ func notRun(b *strings.Builder, results []*result) {
 		fmt.Fprintf(b, "| `%s` | %s | %s |\n", l.test, on, strings.ReplaceAll(l.reason, "|", "\\|"))
 	}
 	b.WriteString(`
-Never in a virtual machine, and on this kernel part of ` + "`make test`" + ` only:
+Never in a virtual machine (` + "`make test`" + ` runs them on this kernel):
 
 | tests | why |
 |---|---|
 | ` + "`internal/e2e`" + ` | they need Docker and Jaeger |
 | ` + "`cmd/uspan`, `instrument/target`" + ` | they build programs while they run, and need users, terminals and a shell |
+| ` + "`instrument " + onlyHere + "`" + ` | it traces ten thousand functions of the go command, which builds a program |
 | ` + "`internal/bench`" + ` | no time is measured in emulation |
 `)
 }
