@@ -96,7 +96,7 @@ func fuzzRegions(f *File) []span {
 			add(p.Vaddr, p.Filesz)
 		}
 	}
-	for _, reading := range readings {
+	for _, reading := range readerAMD64.always {
 		for i := range f.funcs {
 			if fn := &f.funcs[i]; fn.Symbol == reading.symbol {
 				add(fn.Entry, fn.End-fn.Entry)
@@ -236,7 +236,7 @@ func FuzzDecode(f *testing.F) {
 
 func FuzzOffsets(f *testing.F) {
 	exe := open(f, testprog.Build(f, fuzzProgram, testprog.Options{GOARCH: "amd64"}))
-	for i, reading := range readings {
+	for i, reading := range readerAMD64.always {
 		fn := find(f, exe, reading.symbol)
 		code, err := exe.readAlloc(fn.Entry, fn.End-fn.Entry)
 		if err != nil {
@@ -246,12 +246,12 @@ func FuzzOffsets(f *testing.F) {
 	}
 	f.Add(uint8(2), []byte{0x48, 0x8b, 0x58, 0x30, 0x48, 0x3b, 0x43, 0x48, 0x74, 0x00}) // ends too early
 	f.Fuzz(func(t *testing.T, which uint8, code []byte) {
-		all, ok := decodeAll(code)
+		all, ok := decodeAll(code, 0)
 		if !ok {
 			return
 		}
 		o := Offsets{Goid: 152, Gopc: 288, Startpc: 304}
-		if readings[int(which)%len(readings)].read(&o, all) && o.plausible() && o.Goid > 4096 {
+		if readerAMD64.always[int(which)%len(readerAMD64.always)].read(&o, all) && o.plausible() && o.Goid > 4096 {
 			t.Fatalf("%+v", o)
 		}
 		var panics Offsets
