@@ -235,8 +235,20 @@ func FuzzDecode(f *testing.F) {
 }
 
 func FuzzOffsets(f *testing.F) {
-	exe := open(f, testprog.Build(f, fuzzProgram, testprog.Options{GOARCH: "amd64"}))
-	for i, reading := range readerAMD64.always {
+	f.Add(uint8(2), []byte{0x48, 0x8b, 0x58, 0x30, 0x48, 0x3b, 0x43, 0x48, 0x74, 0x00}) // ends too early
+	fuzzOffsets(f, "amd64", &readerAMD64)
+}
+
+func FuzzOffsetsARM64(f *testing.F) {
+	f.Add(uint8(2), words(0xf9401b84, 0xf9402485, 0xeb1c00bf)) // ends too early
+	fuzzOffsets(f, "arm64", &readerARM64)
+}
+
+// fuzzOffsets reads what is no code of the runtime, and may learn nothing that
+// cannot be.
+func fuzzOffsets[Inst any](f *testing.F, arch string, r *reader[Inst]) {
+	exe := open(f, testprog.Build(f, fuzzProgram, testprog.Options{GOARCH: arch}))
+	for i, reading := range r.always {
 		fn := find(f, exe, reading.symbol)
 		code, err := exe.readAlloc(fn.Entry, fn.End-fn.Entry)
 		if err != nil {
@@ -244,18 +256,22 @@ func FuzzOffsets(f *testing.F) {
 		}
 		f.Add(uint8(i), code)
 	}
-	f.Add(uint8(2), []byte{0x48, 0x8b, 0x58, 0x30, 0x48, 0x3b, 0x43, 0x48, 0x74, 0x00}) // ends too early
 	f.Fuzz(func(t *testing.T, which uint8, code []byte) {
-		all, ok := decodeAll(code, 0)
+		const addr = 0x93000
+		all, ok := r.decode(code, addr)
 		if !ok {
 			return
 		}
 		o := Offsets{Goid: 152, Gopc: 288, Startpc: 304}
-		if readerAMD64.always[int(which)%len(readerAMD64.always)].read(&o, all) && o.plausible() && o.Goid > 4096 {
+		if r.always[int(which)%len(r.always)].read(&o, all) && o.plausible() && o.Goid > 4096 {
 			t.Fatalf("%+v", o)
 		}
-		var panics Offsets
-		readRecover(&panics, all)
+		var details Offsets
+		r.recovered(&details, all)
+		r.processor(&details, all)
+		r.panicSP(&details, all)
+		r.stock(all)
+		r.sigcode(all)
 	})
 }
 

@@ -189,7 +189,7 @@ func TestStrippedReadsTheSame(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if with.Source != FromDWARF || without.Source != bareSource(g) {
+				if with.Source != FromDWARF || without.Source != FromCode {
 					t.Errorf("sources %q, %q", with.Source, without.Source)
 				}
 				if g.Arch == ARM64 { // its place is known by the symbol alone

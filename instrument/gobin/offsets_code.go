@@ -45,8 +45,8 @@ type reading[Inst any] struct {
 
 // offsetsFromCode reads the offsets from the instructions of the runtime.
 func (f *File) offsetsFromCode() (Offsets, error) {
-	if f.Arch != AMD64 {
-		return Offsets{}, fmt.Errorf("code for %s is not understood", f.Arch)
+	if f.Arch == ARM64 {
+		return readerARM64.offsets(f)
 	}
 	return readerAMD64.offsets(f)
 }

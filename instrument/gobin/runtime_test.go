@@ -17,7 +17,7 @@ func TestRuntime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := Runtime{Offsets: offsetsTable[f.minor], StackHiOffset: 8, Source: bareSource(f)}
+		want := Runtime{Offsets: offsetsTable[f.minor], StackHiOffset: 8, Source: FromCode}
 		if f.Arch == AMD64 {
 			want.TLSOffset = threadOffset(t, o)
 			if slices.Contains(o.Flags, "-tags=thread") && want.TLSOffset == -8 {
@@ -43,14 +43,6 @@ func TestRuntime(t *testing.T) {
 			t.Errorf("%+v, want %+v", r, want)
 		}
 	})
-}
-
-// bareSource is where the offsets of a file without DWARF come from.
-func bareSource(f *File) Source {
-	if f.Arch == AMD64 {
-		return FromCode
-	}
-	return FromTable
 }
 
 // threadOffset is where the symbol table has g: that of the same program with
