@@ -160,8 +160,8 @@ func truthIn(t *testing.T, printed []byte) (truth map[string]int64) {
 	return truth
 }
 
-// compareCounts checks how many spans functions have, which is all there is to
-// compare without arguments.
+// compareCounts checks how many spans functions have, of programs that tell no more
+// of themselves.
 func compareCounts(t *testing.T, names []string, spans []*span.Span, printed []byte) {
 	t.Helper()
 	truth, got := truthIn(t, printed), make(map[string]int64)

@@ -38,6 +38,7 @@ func TestDeclaredValues(t *testing.T) {
 				exe := testprog.Build(t, valuesProgram, options)
 				kerneltest.Require(t)
 				rules, want := declarationsOf(t, valuesSource(t)), string(golden)
+				declare(&rules, map[string]string{"main.(*list*.push": "func (l *list[int]) push(v int) int"})
 				// Where dictionaries are, only symbols tell.
 				without := []string{"shaped", "list[...].last", "(*list[...]).put"}
 				if version < "go1.20" {
@@ -47,7 +48,10 @@ func TestDeclaredValues(t *testing.T) {
 					// All instances have one name.
 					without = append(without, "generic")
 				} else {
-					declareInstances(&rules)
+					declare(&rules, map[string]string{
+						"main.generic[go.shape.int,*":    "func(k int, v string, l list[string]) (int, string)",
+						"main.generic[go.shape.string,*": "func(k string, v point, l list[point]) (string, point)",
+					})
 				}
 				spans, summary, _ := trace(t, instrument.Config{Rules: rules}, target.Command{Path: exe})
 				if summary.LostSpans() != 0 {
@@ -86,7 +90,7 @@ func declarationsOf(t *testing.T, source string) plan.Rules {
 		case *ast.FuncDecl:
 			name := d.Name.Name
 			if slices.Contains([]string{"generic", "push", "shaped", "put", "last"}, name) {
-				continue // see below
+				continue // generic
 			}
 			if d.Recv != nil {
 				receiver := text(d.Recv.List[0].Type.Pos(), d.Recv.List[0].Type.End()).Value
@@ -100,19 +104,12 @@ func declarationsOf(t *testing.T, source string) plan.Rules {
 			})
 		}
 	}
-	rule := func(match, signature string) {
-		rules.Functions = append(rules.Functions, plan.FunctionRule{Match: plan.Text{Value: match}, Signature: plan.Text{Value: signature}})
-	}
-	rule("main.(*list*.push", "func (l *list[int]) push(v int) int")
 	return rules
 }
 
-// declareInstances declares what the source has as one generic function.
-func declareInstances(rules *plan.Rules) {
-	for match, signature := range map[string]string{
-		"main.generic[go.shape.int,*":    "func(k int, v string, l list[string]) (int, string)",
-		"main.generic[go.shape.string,*": "func(k string, v point, l list[point]) (string, point)",
-	} {
+// declare declares functions that match patterns.
+func declare(rules *plan.Rules, signatures map[string]string) {
+	for match, signature := range signatures {
 		rules.Functions = append(rules.Functions, plan.FunctionRule{Match: plan.Text{Value: match}, Signature: plan.Text{Value: signature}})
 	}
 }

@@ -214,7 +214,7 @@ func TestFileFacts(t *testing.T) {
 		if pie := slices.Contains(o.Flags, "-buildmode=pie"); f.PIE != pie {
 			t.Errorf("PIE %t", f.PIE)
 		}
-		if stripped := o.Strip || o.NoHeaders || slices.Contains(o.Flags, "-ldflags=-s -w"); f.HasDWARF() == stripped {
+		if f.HasDWARF() != o.DWARF() {
 			t.Errorf("DWARF %t", f.HasDWARF())
 		}
 		main := find(t, f, "main.main")

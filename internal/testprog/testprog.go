@@ -75,6 +75,11 @@ func (o Options) version() string {
 	return o.GoVersion
 }
 
+// DWARF says whether the executable itself has DWARF.
+func (o Options) DWARF() bool {
+	return !o.Strip && !o.DebugFile && !o.NoHeaders && !slices.Contains(o.Flags, "-ldflags=-s -w")
+}
+
 // Versions are the releases of Go that tests go over: the oldest supported, the
 // oldest with frames as they are now, that which runs the tests, and the newest;
 // all minor versions with TEST_ALL=1.
