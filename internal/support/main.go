@@ -1,7 +1,7 @@
 // Command support runs the tests of the kernel side on this kernel and, in
 // virtual machines, on others (internal/guest). It keeps what came of them, and, once it
 // has results of every machine, writes docs/support.md and the table in the README from
-// them. What did not run is not in there.
+// them: what did not run is named in there.
 package main
 
 import (
@@ -65,8 +65,13 @@ func run() error {
 		}
 		path := m.path(*results)
 		if before, err := readResult(path); err == nil && *pattern != "" {
-			r.merge(before)
+			r.merge(before, strings.Contains(*pattern, "/"))
 		}
+		tests, err := m.tests()
+		if err != nil {
+			return err
+		}
+		r.settle(tests)
 		if err := r.write(path); err != nil {
 			return err
 		}
@@ -74,6 +79,13 @@ func run() error {
 	all, err := readResults(*results)
 	if err != nil {
 		return err
+	}
+	for _, r := range all {
+		tests, err := r.machine().tests()
+		if err != nil {
+			return err
+		}
+		r.settle(tests)
 	}
 	if missing := without(machines(split(allKernels), split(allArches)), *results); len(missing) > 0 {
 		fmt.Printf("docs/support.md stays as it is: there are no results yet of %s\n", strings.Join(missing, ", "))

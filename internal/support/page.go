@@ -15,7 +15,7 @@ import (
 // command makes the table that both pages have.
 const command = "make test-kernels"
 
-// sign is how a page shows what came of a build; none ran: "–".
+// sign is how a page shows what came of a build.
 func sign(o outcome) string {
 	switch {
 	case o.Action == "fail":
@@ -25,7 +25,7 @@ func sign(o outcome) string {
 	case o.Action == "pass" && o.Spans == "calls":
 		return "○"
 	}
-	return "–"
+	return "?"
 }
 
 // writePage writes the page of all results, and their summary into the README.
@@ -53,6 +53,9 @@ func summary(results []*result) string {
 				tests = "failed"
 			}
 		}
+		if len(r.Missing) > 0 {
+			tests += fmt.Sprintf(", %d not run yet", len(r.Missing))
+		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", release(r), r.Arch, tests, builds,
 			strings.Join(r.commits(), ", "))
 	}
@@ -69,28 +72,33 @@ func release(r *result) string {
 	return release + " (Debian)"
 }
 
-// counted says how many of the builds were exact, and over what they go.
+// counted says what came of the builds, and over what they go.
 func counted(r *result) string {
 	cells := r.cells()
 	if len(cells) == 0 {
 		return "none"
 	}
-	right := 0
-	versions := make(map[string]bool)
-	builds := make(map[string]bool)
+	signs := make(map[string]int)
+	versions, builds := make(map[string]bool), make(map[string]bool)
 	for _, c := range cells {
-		if sign(c) == "✓" || sign(c) == "○" {
-			right++
-			versions[c.Go] = true
-			builds[c.Build] = true
+		signs[sign(c)]++
+		if c.Action == "pass" {
+			versions[c.Go], builds[c.Build] = true, true
 		}
 	}
-	sorted := slices.SortedFunc(maps.Keys(versions), compareVersions)
-	if right == 0 {
-		return fmt.Sprintf("0 of %d exact", len(cells))
+	text := fmt.Sprintf("%d of %d exact", signs["✓"], len(cells))
+	for _, other := range []struct{ sign, words string }{
+		{"○", "by the number of calls"}, {"✗", "failed"}, {"?", "did not run"},
+	} {
+		if n := signs[other.sign]; n > 0 {
+			text += fmt.Sprintf(", %d %s", n, other.words)
+		}
 	}
-	return fmt.Sprintf("%d of %d exact: %s to %s, %d ways to build", right, len(cells),
-		sorted[0], sorted[len(sorted)-1], len(builds))
+	if len(builds) == 0 {
+		return text
+	}
+	return fmt.Sprintf("%s: %s; %d ways to build", text,
+		strings.Join(slices.SortedFunc(maps.Keys(versions), compareVersions), ", "), len(builds))
 }
 
 // page is the whole page.
@@ -98,17 +106,18 @@ func page(table string, results []*result) string {
 	var b strings.Builder
 	b.WriteString(`# What uspan has been run on
 
-Written by ` + "`" + command + "`" + ` from the tests that it ran: what did not run is not in here. They take hours, so a kernel can be run by itself; the table says which commit it was. The other kernels are Debian's, in virtual machines without virtualization of the processor (QEMU's TCG); a machine with amd64 has processors that take turns.
+Written by ` + "`" + command + "`" + ` from the tests that it ran; [what did not run](#what-did-not-run-or-failed) is named. They take hours, so a kernel can be run by itself; the table says which commit it was. The other kernels are Debian's, in virtual machines without virtualization of the processor (QEMU's TCG); a machine with amd64 has processors that take turns. A program that a test keeps busy gets the processors of such a machine when nothing else wants them (nice 19).
 
 ` + docs.Wrap(command, table) + `
-The tests are those of ` + "`" + strings.Join(packages, "`, `") + "`" + `, not all of them on every kernel where their numbers differ. On kernels without uprobe_multi links (before 6.6) they go by perf events.
+The tests are those of ` + "`" + strings.Join(packages, "`, `") + "`" + `; those that passed and failed are counted with their parts. On kernels without uprobe_multi links (before 6.6) they go by perf events.
 
 The counting program counts its own calls, under deep recursion, growing and shrinking stacks, garbage collection, blocking and goroutines by the thousand, and uspan's spans are compared with its own account:
 
-- ✓ every call has one span, with its parent, arguments, results, and a duration that its body fits in
-- ○ every call has one span; the executable has no DWARF, so there are no arguments to compare
+- ✓ exact: every call has one span, with its parent, arguments, results, and a duration that its body fits in; the functions of executables without DWARF are declared
+- ○ by the number of calls: every one has one span, and no more was compared
 - ✗ that was not so
-- – did not run; the reasons are below
+- ? did not run: it was skipped, for the reason that is below, or has not run yet
+- – is not tested: of that release there is no such build
 `)
 	arches := make(map[string]bool)
 	for _, r := range results {
@@ -130,12 +139,14 @@ func cells(b *strings.Builder, arch string, results []*result) {
 		return
 	}
 	versions, builds := make(map[string]bool), []string{}
+	tested := make(map[[2]string]bool) // by release and build, on any kernel
 	got := make(map[[3]string]outcome)
 	var kernels []string
 	for _, r := range results {
 		kernels = append(kernels, release(r))
 		for _, c := range r.cells() {
 			versions[c.Go] = true
+			tested[[2]string{c.Go, c.Build}] = true
 			if !slices.Contains(builds, c.Build) {
 				builds = append(builds, c.Build)
 			}
@@ -153,6 +164,10 @@ func cells(b *strings.Builder, arch string, results []*result) {
 		for _, version := range columns {
 			b.WriteByte(' ')
 			for _, r := range results {
+				if !tested[[2]string{version, build}] {
+					b.WriteString("–")
+					continue
+				}
 				b.WriteString(sign(got[[3]string{r.Release, version, build}]))
 			}
 			b.WriteString(" |")
@@ -187,6 +202,7 @@ func notRun(b *strings.Builder, results []*result) {
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s |\n", l.test, on, strings.ReplaceAll(l.reason, "|", "\\|"))
 	}
+	missing(b, results)
 	b.WriteString(`
 Never in a virtual machine (` + "`make test`" + ` runs them on this kernel):
 
@@ -195,6 +211,20 @@ Never in a virtual machine (` + "`make test`" + ` runs them on this kernel):
 | ` + "`internal/e2e`" + ` | they need Docker and Jaeger |
 | ` + "`cmd/uspan`, `instrument/target`" + ` | they build programs while they run, and need users, terminals and a shell |
 | ` + "`instrument " + onlyHere + "`" + ` | it traces ten thousand functions of the go command, which builds a program |
+| ` + "`instrument TestArchiveInC`, `instrument TestPluginHost`" + ` | they need a C compiler, or build programs, while they run |
 | ` + "`internal/bench`" + ` | no time is measured in emulation |
 `)
+}
+
+// missing lists the tests that have not run yet.
+func missing(b *strings.Builder, results []*result) {
+	if !slices.ContainsFunc(results, func(r *result) bool { return len(r.Missing) > 0 }) {
+		return
+	}
+	b.WriteString("\nNot run yet:\n\n| on | tests |\n|---|---|\n")
+	for _, r := range results {
+		if len(r.Missing) > 0 {
+			fmt.Fprintf(b, "| %s %s | `%s` |\n", release(r), r.Arch, strings.Join(r.Missing, "`, `"))
+		}
+	}
 }

@@ -33,6 +33,8 @@ type result struct {
 	Release string
 	// Tests are by package and name.
 	Tests map[string]outcome
+	// Missing are the top-level tests that have not run yet.
+	Missing []string `json:"-"`
 }
 
 // An outcome is what came of a test.
@@ -41,8 +43,8 @@ type outcome struct {
 	Reason string `json:",omitempty"` // why it did not run
 	Commit string `json:",omitempty"` // that was tested
 	// Go and Build are, of a test of the counting program, the release and the way
-	// to build, and Spans what there was: "exact", or "calls" where there is no
-	// DWARF to tell of arguments.
+	// to build, and Spans what was compared: "exact", or "calls" where only their
+	// number was.
 	Go    string `json:",omitempty"`
 	Build string `json:",omitempty"`
 	Spans string `json:",omitempty"`
@@ -85,17 +87,46 @@ func (r *result) cells() (all []outcome) {
 	return all
 }
 
-// merge takes over the outcomes of tests that ran another time on the same kernel.
-func (r *result) merge(before *result) {
+// merge takes over the outcomes of tests that ran another time on the same kernel: of
+// those that have not run now, and of parts, where not all parts have run now.
+func (r *result) merge(before *result, parts bool) {
 	if before.Release != r.Release {
 		return
 	}
+	ran := maps.Clone(r.Tests)
 	for name, o := range before.Tests {
 		// That a package failed is about the tests that ran with it.
-		if _, again := r.Tests[name]; !again && strings.Contains(name, " ") {
+		top, isTest := topLevel(name)
+		_, again := ran[name]
+		_, whole := ran[top]
+		if isTest && !again && (parts || !whole) {
 			r.Tests[name] = o
 		}
 	}
+}
+
+// settle forgets what came of tests that are no longer among those of the machine,
+// and finds those that are missing.
+func (r *result) settle(tests []string) {
+	ran := make(map[string]bool)
+	for name := range r.Tests {
+		switch top, isTest := topLevel(name); {
+		case !isTest:
+		case slices.Contains(tests, top):
+			ran[top] = true
+		default:
+			delete(r.Tests, name)
+		}
+	}
+	r.Missing = slices.DeleteFunc(slices.Clone(tests), func(name string) bool { return ran[name] })
+}
+
+// machine is what it is the result of.
+func (r *result) machine() machine {
+	if r.Kernel == "this" {
+		return machine{"", r.Arch}
+	}
+	return machine{r.Kernel, r.Arch}
 }
 
 // event is a line of `go test -json`.
@@ -110,17 +141,15 @@ func (m machine) test(run, commit string) (*result, error) {
 		run = refusal
 	}
 	args = append(args, "-run="+run)
-	env := append(os.Environ(), "REQUIRE_BPF=1")
 	if m.kernel != "" {
 		guest, err := filepath.Abs("bin/guest")
 		if err != nil {
 			return nil, err
 		}
 		args = append(args, "-exec="+guest+" -steady -kernel "+m.kernel, "-skip=^"+onlyHere+"$")
-		env = append(env, "GOARCH="+m.arch, "CGO_ENABLED=0")
 	}
 	cmd := exec.Command("go", append(args, packages...)...)
-	cmd.Env, cmd.Stderr = env, os.Stderr
+	cmd.Env, cmd.Stderr = m.env(), os.Stderr
 	events, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -161,7 +190,7 @@ func (r *result) read(events io.Reader, commit string) error {
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			continue // a line of a build
 		}
-		name := strings.TrimSpace(strings.TrimPrefix(e.Package, "github.com/uspan/uspan/") + " " + e.Test)
+		name := testName(e.Package, e.Test)
 		o := outcomes[name]
 		switch e.Action {
 		case "output":
