@@ -66,6 +66,7 @@ func memoryOf(spec *ebpf.CollectionSpec) Memory {
 		bucket  = 16
 		element = 48 // struct htab_elem
 		pointer = 8
+		locks   = 32 // of a hash table, for each processor
 	)
 	var m Memory
 	for name, s := range spec.Maps {
@@ -74,9 +75,9 @@ func memoryOf(spec *ebpf.CollectionSpec) Memory {
 		switch s.Type {
 		case ebpf.Hash, ebpf.LRUHash:
 			size := element + align8(s.KeySize) + align8(s.ValueSize)
-			m.Fixed += bucket << bits.Len64(entries-1)
+			m.Fixed += bucket<<bits.Len64(entries-1) + locks*processors()
 			if s.Flags&unix.BPF_F_NO_PREALLOC == 0 {
-				m.Fixed += size * entries
+				m.Fixed += size * (entries + processors()) // one more for each
 			} else if each := slab(size+pointer) * entries; name == "buckets" {
 				m.Buckets += each
 			} else {

@@ -1,64 +1,103 @@
 package attach
 
 import (
+	"encoding/binary"
 	"errors"
+	"reflect"
 	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/uspan/uspan/bpf"
 	"github.com/uspan/uspan/instrument/plan"
 )
 
-// What is computed without a kernel is what the kernel says that its maps take.
+// What is computed without a kernel is what the kernel says that its maps take, as
+// empty as they begin and as full as they can be.
 func TestMemoryOf(t *testing.T) {
 	_, p := open(t)
-	for _, openCalls := range []int{MinOpenCalls, 5000, DefaultOpenCalls} {
-		s := newSession(t, p, Options{OpenCalls: openCalls})
-		memory, err := MemoryOf(s.plans, Options{OpenCalls: openCalls})
+	for _, options := range []Options{
+		{},
+		{OpenCalls: MinOpenCalls},
+		{OpenCalls: 5000, Follow: true},
+		{OpenCalls: MinOpenCalls, Stacks: true},
+		{OpenCalls: MinOpenCalls, Tally: true},
+		{OpenCalls: MinOpenCalls, Histograms: true},
+	} {
+		s := newSession(t, p, options)
+		memory, err := MemoryOf(s.plans, options)
 		if err != nil {
 			t.Fatal(err)
 		}
-		taken := kernelMemory(t, s)
+		maps := mapsOf(t, s)
+		taken := kernelMemory(t, maps)
 		// From Linux 6.4 on, which brought uprobe_multi little later. Before, the
 		// kernel multiplies sizes with entries, whether they are there or not.
-		said := hasMulti()
-		if said && taken == 0 {
+		if !hasMulti() {
+			continue
+		}
+		if taken == 0 {
 			t.Fatal("this kernel does not say what its maps take")
 		}
-		if said && memory.Fixed < taken || said && memory.Fixed > taken+taken/10+256<<10 {
-			t.Errorf("%d open calls: %d bytes computed, %d taken", openCalls, memory.Fixed, taken)
+		if memory.Fixed < taken || memory.Fixed > taken+taken/10+256<<10 {
+			t.Errorf("%+v: %d bytes computed, %d taken", options, memory.Fixed, taken)
 		}
-		// The kernel does not count what its slabs round up.
-		calls := min(openCalls, 3000)
-		for i := range calls {
-			key := bpf.FrameKey{G: uint64(i)}
-			if err := s.objects.Frames.Put(key, bpf.Frame{}); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.objects.Goroutines.Put(bpf.GoroutineKey{G: uint64(i)}, bpf.Goroutine{}); err != nil {
-				t.Fatal(err)
-			}
+		if options.OpenCalls == 0 { // too many
+			continue
 		}
-		more := kernelMemory(t, s) - taken
-		most := memory.Calls / uint64(openCalls) * uint64(calls)
-		if said && (more == 0 || more > most) {
-			t.Errorf("%d of %d open calls: %d bytes at most, %d taken", calls, openCalls, most, more)
+		for _, m := range maps {
+			fill(t, m)
+		}
+		// The kernel does not count what its slabs round up, to twice as much at most.
+		more, most := kernelMemory(t, maps)-taken, memory.Calls+memory.Buckets
+		if more < most/2 || more > most {
+			t.Errorf("%+v: %d bytes more at most, %d taken", options, most, more)
 		}
 	}
 }
 
-func kernelMemory(t *testing.T, s *Session) (sum uint64) {
+// mapsOf are all maps of a session.
+func mapsOf(t *testing.T, s *Session) (maps []*ebpf.Map) {
 	t.Helper()
-	maps := s.objects
-	for _, m := range []*ebpf.Map{
-		maps.Goroutines, maps.Frames, maps.Values, maps.EmptyValues, maps.Processes,
-		maps.Binaries, maps.Functions, maps.Steps, maps.Dynamics, maps.Secrets, maps.Events,
-		maps.Panics, maps.EmptyPanic, maps.Children, maps.LastChildren, maps.Statements,
-		maps.GoSites, maps.RootCalls, maps.Workers, maps.Traces, maps.Lost, maps.Buckets, maps.Durations,
-	} {
+	ids := make(map[ebpf.MapID]bool)
+	objects := reflect.ValueOf(&s.objects).Elem()
+	for _, field := range reflect.VisibleFields(objects.Type()) {
+		if field.Type != reflect.TypeFor[*ebpf.Program]() {
+			continue
+		}
+		info, err := objects.FieldByIndex(field.Index).Interface().(*ebpf.Program).Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		used, _ := info.MapIDs()
+		for _, id := range used {
+			ids[id] = true
+		}
+	}
+	for id := range ids {
+		m, err := ebpf.NewMapFromID(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { m.Close() })
+		maps = append(maps, m)
+	}
+	spec, err := bpf.Spec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(maps) != len(spec.Maps) {
+		t.Fatalf("the programs use %d maps of %d", len(maps), len(spec.Maps))
+	}
+	return maps
+}
+
+func kernelMemory(t *testing.T, maps []*ebpf.Map) (sum uint64) {
+	t.Helper()
+	for _, m := range maps {
 		info, err := m.Info()
 		if err != nil {
 			t.Fatal(err)
@@ -67,6 +106,21 @@ func kernelMemory(t *testing.T, s *Session) (sum uint64) {
 		sum += memory
 	}
 	return sum
+}
+
+// fill puts all elements into a map that are not allocated at the beginning.
+func fill(t *testing.T, m *ebpf.Map) {
+	t.Helper()
+	if m.Flags()&unix.BPF_F_NO_PREALLOC == 0 {
+		return
+	}
+	key, value := make([]byte, m.KeySize()), make([]byte, m.ValueSize())
+	for i := range m.MaxEntries() {
+		binary.NativeEndian.PutUint32(key, i)
+		if err := m.Put(key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Histograms take what is computed for them, too.
@@ -82,7 +136,8 @@ func TestMemoryOfHistograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	taken := kernelMemory(t, s)
+	maps := mapsOf(t, s)
+	taken := kernelMemory(t, maps)
 	said := hasMulti()
 	if said && memory.Fixed < taken || said && memory.Fixed > taken+taken/10+256<<10 {
 		t.Errorf("%d bytes computed, %d taken", memory.Fixed, taken)
@@ -93,7 +148,7 @@ func TestMemoryOfHistograms(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	more := kernelMemory(t, s) - taken
+	more := kernelMemory(t, maps) - taken
 	if most := memory.Buckets / uint64(s.objects.Buckets.MaxEntries()) * n; said && (more == 0 || more > most) {
 		t.Errorf("%d buckets: %d bytes at most, %d taken", n, most, more)
 	}
