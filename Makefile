@@ -34,7 +34,7 @@ test-all: test ## Run all tests, with programs of every supported release of Go
 TIMEOUT = 30m
 
 # The tests of the kernel side, which internal/support runs, too.
-KERNEL_TESTS = ./bpf ./instrument/attach ./instrument
+KERNEL_TESTS = ./bpf ./instrument/attach ./instrument/doctor ./instrument
 KERNEL = 6.1
 ARCH = amd64
 RUN = .

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/uspan/uspan/internal/kerneltest"
@@ -40,6 +42,31 @@ func TestExamine(t *testing.T) {
 	}
 	for _, c := range r.Checks {
 		t.Logf("%+v", c)
+	}
+}
+
+// On kernels that are too old the report says so, and on no other ones.
+func TestBelowFloor(t *testing.T) {
+	kerneltest.RequireRoot(t)
+	tooOld := features.HaveProgramHelper(ebpf.Kprobe, asm.FnLoop) != nil
+	r := Examine(command)
+	if r.Works == tooOld {
+		t.Errorf("works: %t", r.Works)
+	}
+	found := make(map[string]Check)
+	for _, c := range r.Checks {
+		found[c.Name] = c
+	}
+	for name, wayOut := range map[string]string{
+		"kernel": "Linux 6.1 or later is needed", "cookies": "Linux 5.15 or later is needed", "probes": "see what fails below",
+	} {
+		want := Fails
+		if !tooOld {
+			want, wayOut = OK, ""
+		}
+		if c := found[name]; c.Status != want || c.WayOut != wayOut {
+			t.Errorf("%s: %+v", name, c)
+		}
 	}
 }
 

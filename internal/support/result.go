@@ -18,9 +18,9 @@ import (
 )
 
 // packages have the tests of the kernel side.
-var packages = []string{"./bpf", "./instrument/attach", "./instrument"}
+var packages = []string{"./bpf", "./instrument/attach", "./instrument/doctor", "./instrument"}
 
-// belowFloor is the kernel on which there is but a refusal, and its test.
+// belowFloor is the kernel on which there is but a refusal, and its tests.
 const belowFloor, refusal = "5.10", "TestBelowFloor"
 
 // onlyHere needs a go command, and several hundred megabytes of its sources.
