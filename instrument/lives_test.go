@@ -283,7 +283,7 @@ func TestOpenOfUntold(t *testing.T) {
 
 // Nor is such a call taken for one of another process that has the id by then.
 func TestOpenOfUntoldUsedID(t *testing.T) {
-	exe, _ := livesOf(t)
+	exe, other := livesOf(t)
 	var spans collector
 	running, err := instrument.Start(livesConfig(t, &spans, exe).WithRing(4096))
 	if err != nil {
@@ -294,8 +294,15 @@ func TestOpenOfUntoldUsedID(t *testing.T) {
 	first.Process.Kill()
 	first.Wait()
 	time.Sleep(20 * time.Millisecond) // a clock tick of /proc, and one more
+	stdin, hold, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	defer hold.Close()
 	giveID(t, first.Process.Pid, func() (*exec.Cmd, error) {
-		second := exec.Command("sleep", "60")
+		second := exec.Command(other, "wait")
+		second.Stdin = stdin
 		second.Env = append(os.Environ(), "OTEL_SERVICE_NAME=second")
 		return second, nil
 	})
