@@ -36,7 +36,7 @@ func run() (int, error) {
 	name := flags.String("kernel", "6.1", "kernel to run on: "+strings.Join(kernelNames(), ", "))
 	fetch := flags.String("fetch", "", "only fetch the kernel, for this architecture (amd64, arm64)")
 	memory := flags.Int("memory", 3072, "memory of the machine in MiB")
-	steady := flags.Bool("steady", false, "let the machine's time go by what it has executed: slower, and the same however busy this machine is")
+	steady := flags.Bool("steady", false, "let the machine's time go by what it has executed: slower, and the same however busy this machine is (not with 5.10 and 6.1 on amd64, which do not start so)")
 	verbose := flags.Bool("verbose", false, "show the messages of the kernel, too")
 	flags.Usage = func() {
 		fmt.Fprintln(flags.Output(), "usage: guest [flags] EXECUTABLE [ARGUMENT...]")
@@ -79,6 +79,6 @@ func run() (int, error) {
 		return 0, err
 	}
 	defer archive.Close()
-	m := machine{arch: arch, kernel: kernel, root: archive, memory: *memory, steady: *steady, verbose: *verbose, limit: limit(arguments)}
+	m := machine{arch: arch, kernel: kernel, root: archive, memory: *memory, steady: *steady && startsSteady(*name, arch), verbose: *verbose, limit: limit(arguments)}
 	return m.run(os.Stdout)
 }
