@@ -5,7 +5,7 @@ package bpf
 
 import "github.com/cilium/ebpf"
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type origin -type panic_value -type chunk -type root -type secret_state -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type class -type condition -type event_flags -type cookie_flags -type values_layout -type cookie_role -type panic_layout -type stack_word -type turn_kind -type turn -type bucket_layout -type root_place uspan uspan.bpf.c
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" -type event -type origin -type panic_value -type chunk -type root -type secret_state -type event_kind -type end_reason -type step_op -type step_flags -type step_guard -type step_length -type chunk_status -type class -type condition -type event_flags -type cookie_flags -type values_layout -type cookie_role -type panic_layout -type stack_word -type turn_kind -type turn -type bucket_layout -type root_place -type late_layout uspan uspan.bpf.c
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target amd64,arm64 -go-package bpf -cflags "-I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu -mcpu=v3 -O2 -g -Wall -Wextra -Wpadded -Werror -Wno-unused-parameter" self self.bpf.c
 
 // The structs of event.h, which the kernel programs send, and of maps.h, which
@@ -79,6 +79,7 @@ const (
 	EventValuesLost    = uint8(uspanEventFlagsEVENT_VALUES_LOST)
 	EventParentUnknown = uint8(uspanEventFlagsEVENT_PARENT_UNKNOWN)
 	EventLinked        = uint8(uspanEventFlagsEVENT_LINKED)
+	EventResultsLost   = uint8(uspanEventFlagsEVENT_RESULTS_LOST)
 
 	RootsAtStart   = uint32(uspanRootPlaceROOTS_AT_START)
 	RootsOutermost = uint32(uspanRootPlaceROOTS_OUTERMOST)
@@ -169,6 +170,10 @@ const (
 	// LevelKept is LEVEL_KEPT: in place of a level, arguments of a call that
 	// has not been entered yet.
 	LevelKept = ^uint32(0)
+
+	// LevelLate is LEVEL_LATE: in place of a level, and of those behind it up to
+	// LevelKept, arguments of calls that are going to be told late.
+	LevelLate = LevelKept - uint32(uspanLateLayoutLATE_HITS)
 
 	ConditionAlways          = uint64(uspanConditionCONDITION_ALWAYS)
 	ConditionNotBelowOrEqual = uint64(uspanConditionCONDITION_NOT_BELOW_OR_EQUAL)

@@ -100,8 +100,35 @@ static __always_inline void keep_args(struct hit *hit, struct registers *r)
 	kept->event.args = size;
 }
 
+/* Gives a call the arguments that were kept for it under another key. */
+static __always_inline long take_args(struct frame_key *key, struct values *kept,
+				      struct frame_key *kept_key)
+{
+	long size = kept->event.args;
+
+	if (bpf_map_update_elem(&values, key, kept, BPF_ANY))
+		size = -1;
+	bpf_map_delete_elem(&values, kept_key);
+	return size;
+}
+
 /* The arguments of a call: those that were kept for it, else read now. */
 static __always_inline long enter_args(struct hit *hit, struct frame_key *key, struct registers *r)
+{
+	struct frame_key kept_key = {.g = hit->g, .tgid = hit->tgid, .level = LEVEL_KEPT};
+	struct values *kept;
+
+	if (hit->cookie & COOKIE_KEPT) {
+		kept = bpf_map_lookup_elem(&values, &kept_key);
+		if (kept_for(kept, hit))
+			return take_args(key, kept, &kept_key);
+	}
+	return read_args(hit, key, r); /* at one place: the verifier looks at each */
+}
+
+/* Reads those of a call that is going to be told late, for another key. */
+static __always_inline void put_off_args(struct hit *hit, struct frame_key *key,
+					 struct registers *r)
 {
 	struct frame_key kept_key = {.g = hit->g, .tgid = hit->tgid, .level = LEVEL_KEPT};
 	struct values *kept;
@@ -109,15 +136,26 @@ static __always_inline long enter_args(struct hit *hit, struct frame_key *key, s
 
 	if (hit->cookie & COOKIE_KEPT) {
 		kept = bpf_map_lookup_elem(&values, &kept_key);
-		if (kept_for(kept, hit)) {
-			size = kept->event.args;
-			if (bpf_map_update_elem(&values, key, kept, BPF_ANY))
-				size = -1;
-			bpf_map_delete_elem(&values, &kept_key);
-			return size;
+		if (kept && kept->event.tgid == hit->process &&
+		    kept->event.function == COOKIE_FUNCTION(hit->cookie)) {
+			take_args(key, kept, &kept_key);
+			return;
 		}
 	}
-	return read_args(hit, key, r); /* at one place: the verifier looks at each */
+	size = read_args(hit, key, r);
+	kept = bpf_map_lookup_elem(&values, key);
+	if (kept)
+		kept->event.args = size;
+}
+
+/* Those of a call that is told late, which were read when it began. */
+static __always_inline long late_args(struct hit *hit, struct frame_key *key)
+{
+	struct frame_key kept_key = {
+		.g = hit->g, .tgid = hit->tgid, .level = LEVEL_LATE - 1 + hit->late};
+	struct values *kept = bpf_map_lookup_elem(&values, &kept_key);
+
+	return kept ? take_args(key, kept, &kept_key) : -1;
 }
 
 /* Reads the results at an exit, behind the arguments; their size in bytes. */

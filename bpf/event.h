@@ -79,6 +79,7 @@ enum event_flags {
 	EVENT_VALUES_LOST = 1,	  /* there was no memory for captured values */
 	EVENT_PARENT_UNKNOWN = 2, /* which call's `go` statement began the goroutine */
 	EVENT_LINKED = 4,	  /* a root by a rule: an EVENT_LINK precedes */
+	EVENT_RESULTS_LOST = 8,	  /* its goroutine could not be read when it returned */
 };
 
 /*

@@ -201,8 +201,8 @@ static __always_inline void begin_span(struct hit *hit, struct goroutine *gorout
 		frame->event.flags |= EVENT_LINKED;
 }
 
-/* A call begins. */
-static __always_inline void push_frame(struct hit *hit, struct registers *r)
+/* A call begins, with a site at pc. */
+static __always_inline void push_frame(struct hit *hit, struct registers *r, __u64 pc)
 {
 	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
 	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
@@ -260,7 +260,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 		begin_span(hit, goroutine, frame, r);
 
 	if (!histograms && hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
-		long size = enter_args(hit, &frame_key, r);
+		long size = hit->late ? late_args(hit, &frame_key) : enter_args(hit, &frame_key, r);
 
 		if (size < 0) {
 			count(&counted.values_full);
@@ -271,7 +271,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 				entry = bpf_map_lookup_elem(&values, &frame_key);
 		}
 	}
-	frame->event.start = bpf_ktime_get_ns();
+	frame->event.start = hit->late ? hit->now : bpf_ktime_get_ns();
 	if (live) {
 		frame->event.kind = EVENT_BEGIN;
 		tell_link(frame);
@@ -282,7 +282,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	goroutine->depth = hit->depth;
 	if (histograms)
 		return;
-	adopt(hit, frame, &goroutine->context, REGISTER_PC(r));
+	adopt(hit, frame, &goroutine->context, pc);
 }
 
 /* A call ends: by its return, or by jumping away. */
@@ -291,7 +291,7 @@ static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
 	struct goroutine *goroutine = hit->goroutine;
 	struct frame_key frame_key = {.g = hit->g, .tgid = hit->tgid};
-	bool tail = (hit->cookie & (COOKIE_TAIL | COOKIE_BOTH)) == COOKIE_TAIL;
+	bool tail = is_tail(hit);
 	struct values *entry = NULL;
 	struct frame *frame;
 	bool failed = false;
@@ -322,11 +322,18 @@ static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 	frame->event.kind = EVENT_CALL;
 	frame->event.reason = tail ? END_TAIL : END_RETURN;
 	if (histograms) {
-		failed = hit->cookie & COOKIE_RESULTS && !tail && has_failed(hit, r);
+		failed = hit->late ? hit->failed : returns_error(hit, r);
 	} else if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
 		entry = bpf_map_lookup_elem(&values, &frame_key);
-		if (entry && hit->cookie & COOKIE_RESULTS && !tail)
-			frame->event.results = read_results(hit, entry, frame->event.args, r);
+		if (entry && hit->cookie & COOKIE_RESULTS && !tail) {
+			if (hit->late) {
+				count(&counted.unreadable);
+				frame->event.flags |= EVENT_RESULTS_LOST;
+			} else {
+				frame->event.results =
+					read_results(hit, entry, frame->event.args, r);
+			}
+		}
 	}
 	end_call(frame, entry, failed);
 	step_out(goroutine, frame);

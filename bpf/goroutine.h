@@ -7,8 +7,9 @@
 #pragma once
 
 enum unknown {
-	UNKNOWN_GOROUTINE = 1, /* its g could not be read */
-	UNKNOWN_PROCESS = 2,   /* there was no room for its process */
+	UNKNOWN_GOROUTINE = 1,	  /* its g could not be read */
+	UNKNOWN_PROCESS = 2,	  /* there was no room for its process */
+	UNREADABLE_GOROUTINE = 3, /* its g, which is known, could not be read */
 };
 
 /* What one hit of a probe knows. */
@@ -24,7 +25,9 @@ struct hit {
 	__u32 tgid;
 	__u32 tid;
 	__u32 process;		     /* its number */
-	__u32 unknown;		     /* a target's, but why nothing is known of it: enum unknown */
+	__u16 unknown;		     /* a target's, but why nothing is known of it: enum unknown */
+	__u8 late;		     /* one that was put off: its index, from 1 on */
+	__u8 failed;		     /* of a late one: its call returned an error */
 	__u64 thread;		     /* runtime.g.m, at a `go` statement */
 	struct goroutine *goroutine; /* where remember has found it */
 };
@@ -137,10 +140,10 @@ static __always_inline bool read_g(struct g_words *words, __u64 g, __u32 goid_of
  * How long a goroutine is looked at that cannot be read, and how often at most.
  * The program has just touched it, but the kernel may be moving its page: a huge
  * page is made or split, memory is compacted. The program's own access would
- * sleep; what is read here fails instead, for some microseconds mostly, for two
- * milliseconds in an emulated machine.
+ * sleep; what is read here fails instead, for some microseconds mostly. It is longer
+ * where what moves the page waits for this very processor: see late.h.
  */
-#define PEEK_AGAIN_NS 10000000
+#define PEEK_AGAIN_NS 2000000
 #define PEEK_AGAIN_HITS 64 /* so many can be that unlucky */
 
 /* What is read of a goroutine. */
@@ -206,6 +209,28 @@ static __always_inline void remember(struct peek *peek, struct hit *hit)
 	peek->done = 1;
 }
 
+/* The hits of a goroutine that wait to be told: see late.h. NULL: there are none. */
+static __always_inline struct late *late_of(__u64 g, __u32 tgid)
+{
+	struct goroutine_key key = {.g = g, .tgid = tgid};
+
+	/* their calls are counted there */
+	return counted.no_goroutine ? bpf_map_lookup_elem(&lates, &key) : NULL;
+}
+
+/* Tells them before a hit, which the program `next` then goes on with. */
+static __always_inline void tell_late(struct hit *hit, struct registers *r, __u32 next)
+{
+	struct late *late = late_of(hit->g, hit->tgid);
+
+	if (!late)
+		return;
+	late->goid = hit->goid;
+	late->hi = hit->hi;
+	late->next = next;
+	bpf_tail_call(r, &programs, PROGRAM_CATCH_UP);
+}
+
 /* Fills in the process, and finds what its executable has. NULL: not a target. */
 static __always_inline struct binary *look_process(struct hit *hit, __u64 cookie)
 {
@@ -255,23 +280,27 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 		remember(&peek, hit);
 	if (!peek.done)
 		peek_first(&peek);
-	if (!peek.done && leaving)
+	if (!peek.done && leaving && !late_of(peek.g, hit->tgid))
 		remember(&peek, hit);
 	if (!peek.done && counted.no_goroutine < PEEK_AGAIN_HITS) {
 		peek.until = bpf_ktime_get_ns() + PEEK_AGAIN_NS;
 		bpf_loop(1 << 20, peek_once, &peek, 0);
 	}
-	if (!peek.done)
-		goto unknown;
 	hit->g = peek.g;
 	hit->hi = peek.hi;
 	hit->goid = peek.goid;
 	hit->depth = peek.hi - hit->return_address;
-	if (hit->depth < STACK_MAX)
-		return true;
-unknown:
-	hit->unknown = UNKNOWN_GOROUTINE;
-	return false;
+	if (!peek.done) {
+		hit->unknown = peek.slot ? UNKNOWN_GOROUTINE : UNREADABLE_GOROUTINE;
+		return false;
+	}
+	if (hit->depth >= STACK_MAX) {
+		hit->unknown = UNKNOWN_GOROUTINE;
+		return false;
+	}
+	if (!peek.slot)
+		tell_late(hit, r, leaving ? PROGRAM_LEAVE : PROGRAM_ENTER);
+	return true;
 }
 
 /* What addresses of the process are above those of its executable. */

@@ -113,3 +113,14 @@ static __always_inline bool has_failed(struct hit *hit, struct registers *r)
 	}
 	return error[0] && !is_eof(binary, error[0], error[1]);
 }
+
+/* Whether a call ends by jumping into another function. */
+static __always_inline bool is_tail(struct hit *hit)
+{
+	return (hit->cookie & (COOKIE_TAIL | COOKIE_BOTH)) == COOKIE_TAIL;
+}
+
+static __always_inline bool returns_error(struct hit *hit, struct registers *r)
+{
+	return hit->cookie & COOKIE_RESULTS && !is_tail(hit) && has_failed(hit, r);
+}

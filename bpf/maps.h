@@ -219,6 +219,44 @@ struct {
 /* In place of a level: the arguments of a call that has not been entered yet. */
 #define LEVEL_KEPT (~0U)
 
+enum late_layout {
+	LATE_HITS = 16, /* of one goroutine that are put off at most: see late.h */
+};
+
+/* In place of a level: the arguments of a call whose entry is such a hit, by its index. */
+#define LEVEL_LATE (LEVEL_KEPT - (__u32)LATE_HITS)
+
+/* A hit of `enter` or `leave` that is put off. */
+struct late_hit {
+	__u64 cookie;
+	__u64 now;
+	__u64 return_address; /* where it lay */
+	__u64 pc;	      /* of the site */
+	__u64 stack;	      /* the number of its stack, at an entry */
+	__u32 tid;
+	__u8 leaving;
+	__u8 failed; /* the call returned an error, where calls are counted by duration */
+	__u8 pad[2];
+};
+
+/* Those of one goroutine, in order. */
+struct late {
+	__u64 goid, hi; /* as the hit has it at which they are told */
+	__u32 process;	/* its number */
+	__u32 next;	/* the program that goes on then: enum program */
+	__u32 count;	/* more than LATE_HITS: there were too many, none is told */
+	__u32 pad;
+	struct late_hit hits[LATE_HITS];
+};
+
+/* goroutine_key -> late, for goroutines that could not be read. Full: see late.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct goroutine_key);
+	__type(value, struct late);
+	__uint(max_entries, 64);
+} lates SEC(".maps");
+
 /*
  * frame_key -> values, for frames of functions with captures. Full, or no
  * memory at this moment: the span goes without values, counted in values_full.

@@ -128,6 +128,7 @@ int see_exec(void *ctx)
 	bpf_for_each_map_elem(&goroutines, drop_one, &ending, 0);
 	bpf_for_each_map_elem(&panics, drop_one, &ending, 0);
 	bpf_for_each_map_elem(&statements, drop_one, &ending, 0);
+	bpf_for_each_map_elem(&lates, drop_one, &ending, 0);
 	bpf_map_delete_elem(&processes, &hit.tgid);
 	if (follow && bpf_map_update_elem(&relatives, &hit.tgid, &one, BPF_ANY))
 		count(&counted.relatives_full);

@@ -28,6 +28,8 @@ static __always_inline bool begins_trace(struct hit *hit, struct context *contex
 		return false;
 #if defined(__TARGET_ARCH_arm64)
 	/* where the callee has put it is not known: only its own calls are seen */
+	if (hit->late)
+		return false;
 	returns_to = r->x[30];
 #else
 	/* a call from further out, whose stack is not there yet, is none of the loop's */

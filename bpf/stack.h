@@ -11,17 +11,42 @@
  */
 #pragma once
 
+int enter(struct registers *r);
+int leave(struct registers *r);
+int unwound(struct registers *r);
+int spawned(struct registers *r);
+int catch_up(struct registers *r);
+
+enum program {
+	PROGRAM_ENTER,
+	PROGRAM_LEAVE,
+	PROGRAM_UNWOUND,
+	PROGRAM_SPAWNED,
+	PROGRAM_CATCH_UP,
+	PROGRAMS,
+};
+
+/* Programs that others jump to: see late.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(__u32));
-	__uint(max_entries, 1);
-} no_programs SEC(".maps");
+	__uint(max_entries, PROGRAMS);
+	__array(values, int(struct registers *));
+} programs SEC(".maps") = {
+	.values =
+		{
+			[PROGRAM_ENTER] = (void *)&enter,
+			[PROGRAM_LEAVE] = (void *)&leave,
+			[PROGRAM_UNWOUND] = (void *)&unwound,
+			[PROGRAM_SPAWNED] = (void *)&spawned,
+			[PROGRAM_CATCH_UP] = (void *)&catch_up,
+		},
+};
 
 const volatile bool never = false;
 
 static __always_inline void stay_on_stack_of_thread(struct registers *r)
 {
 	if (never)
-		bpf_tail_call(r, &no_programs, 0);
+		bpf_tail_call(r, &programs, 0);
 }

@@ -23,6 +23,7 @@
 #include "root.h"
 #include "callers.h"
 #include "frame.h"
+#include "late.h"
 #include "process.h"
 #include "terminal.h"
 
@@ -54,6 +55,7 @@ const enum stack_word *type_stack_word __attribute__((unused));
 const enum turn_kind *type_turn_kind __attribute__((unused));
 const enum bucket_layout *type_bucket_layout __attribute__((unused));
 const enum root_place *type_root_place __attribute__((unused));
+const enum late_layout *type_late_layout __attribute__((unused));
 
 SEC("uprobe.multi")
 int enter(struct registers *r)
@@ -71,6 +73,8 @@ int enter(struct registers *r)
 			LOSE(COOKIE_FUNCTION(cookie), processes_full);
 		else if (hit.unknown)
 			LOSE(COOKIE_FUNCTION(cookie), no_goroutine);
+		if (hit.unknown == UNREADABLE_GOROUTINE)
+			put_off_entry(&hit, r);
 		return 0;
 	}
 	if (cookie & COOKIE_RESTART) {
@@ -79,7 +83,7 @@ int enter(struct registers *r)
 	}
 	if (stacked)
 		hit.stack = stack_of(&hit, r);
-	push_frame(&hit, r);
+	push_frame(&hit, r, REGISTER_PC(r));
 	if (cookie & COOKIE_BOTH) {
 		hit.now = bpf_ktime_get_ns();
 		pop_frame(&hit, r);
@@ -95,7 +99,8 @@ int leave(struct registers *r)
 	stay_on_stack_of_thread(r);
 	if (look(&hit, r, bpf_get_attach_cookie(r) & cookie_bits, true))
 		pop_frame(&hit, r);
-	else if (hit.unknown == UNKNOWN_GOROUTINE)
+	else if (hit.unknown == UNKNOWN_GOROUTINE ||
+		 (hit.unknown == UNREADABLE_GOROUTINE && !put_off(&hit, r, true)))
 		count(&counted.unpaired);
 	return 0;
 }
@@ -127,6 +132,8 @@ int unwound(struct registers *r)
 		count(&counted.panics_full);
 		return 0;
 	}
+	if (!(cookie & ROLE_RECOVERY))
+		tell_late(&hit, r, PROGRAM_UNWOUND);
 	if (cookie & ROLE_PANIC)
 		begin_panic(&hit, r, binary, END_PANIC);
 	else if (cookie & ROLE_GOEXIT)
@@ -156,10 +163,12 @@ int spawned(struct registers *r)
 		return 0;
 	hit.g = REGISTER_G(r);
 	hit.return_address = REGISTER_SP(r);
-	if (look_goroutine(&hit, binary))
-		spawn(&hit, binary, site, r);
-	else
+	if (!look_goroutine(&hit, binary)) {
 		count(&counted.children_lost);
+		return 0;
+	}
+	tell_late(&hit, r, PROGRAM_SPAWNED);
+	spawn(&hit, binary, site, r);
 	return 0;
 }
 

@@ -193,6 +193,7 @@ const (
 	uspanEventFlagsEVENT_VALUES_LOST    uspanEventFlags = 1
 	uspanEventFlagsEVENT_PARENT_UNKNOWN uspanEventFlags = 2
 	uspanEventFlagsEVENT_LINKED         uspanEventFlags = 4
+	uspanEventFlagsEVENT_RESULTS_LOST   uspanEventFlags = 8
 )
 
 type uspanEventKind uint32
@@ -280,6 +281,34 @@ type uspanGoroutineKey struct {
 	Tgid uint32
 	Pad  uint32
 }
+
+type uspanLate struct {
+	_       structs.HostLayout
+	Goid    uint64
+	Hi      uint64
+	Process uint32
+	Next    uint32
+	Count   uint32
+	Pad     uint32
+	Hits    [16]struct {
+		_             structs.HostLayout
+		Cookie        uint64
+		Now           uint64
+		ReturnAddress uint64
+		Pc            uint64
+		Stack         uint64
+		Tid           uint32
+		Leaving       uint8
+		Failed        uint8
+		Pad           [2]uint8
+	}
+}
+
+type uspanLateLayout uint32
+
+const (
+	uspanLateLayoutLATE_HITS uspanLateLayout = 16
+)
 
 type uspanLosses struct {
 	_              structs.HostLayout
@@ -536,10 +565,11 @@ const (
 	uspanMapGoSites          = "go_sites"
 	uspanMapGoroutines       = "goroutines"
 	uspanMapLastChildren     = "last_children"
+	uspanMapLates            = "lates"
 	uspanMapLost             = "lost"
-	uspanMapNoPrograms       = "no_programs"
 	uspanMapPanics           = "panics"
 	uspanMapProcesses        = "processes"
+	uspanMapPrograms         = "programs"
 	uspanMapRelatives        = "relatives"
 	uspanMapRootCalls        = "root_calls"
 	uspanMapSecrets          = "secrets"
@@ -549,6 +579,7 @@ const (
 	uspanMapTraces           = "traces"
 	uspanMapValues           = "values"
 	uspanMapWorkers          = "workers"
+	uspanProgCatchUp         = "catch_up"
 	uspanProgEnter           = "enter"
 	uspanProgLeave           = "leave"
 	uspanProgSeeExec         = "see_exec"
@@ -586,6 +617,7 @@ const (
 	uspanVarTypeEvent        = "type_event"
 	uspanVarTypeEventFlags   = "type_event_flags"
 	uspanVarTypeEventKind    = "type_event_kind"
+	uspanVarTypeLateLayout   = "type_late_layout"
 	uspanVarTypeOrigin       = "type_origin"
 	uspanVarTypePanicLayout  = "type_panic_layout"
 	uspanVarTypePanicValue   = "type_panic_value"
@@ -646,6 +678,7 @@ type uspanSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type uspanProgramSpecs struct {
+	CatchUp   *ebpf.ProgramSpec `ebpf:"catch_up"`
 	Enter     *ebpf.ProgramSpec `ebpf:"enter"`
 	Leave     *ebpf.ProgramSpec `ebpf:"leave"`
 	SeeExec   *ebpf.ProgramSpec `ebpf:"see_exec"`
@@ -675,10 +708,11 @@ type uspanMapSpecs struct {
 	GoSites      *ebpf.MapSpec `ebpf:"go_sites"`
 	Goroutines   *ebpf.MapSpec `ebpf:"goroutines"`
 	LastChildren *ebpf.MapSpec `ebpf:"last_children"`
+	Lates        *ebpf.MapSpec `ebpf:"lates"`
 	Lost         *ebpf.MapSpec `ebpf:"lost"`
-	NoPrograms   *ebpf.MapSpec `ebpf:"no_programs"`
 	Panics       *ebpf.MapSpec `ebpf:"panics"`
 	Processes    *ebpf.MapSpec `ebpf:"processes"`
+	Programs     *ebpf.MapSpec `ebpf:"programs"`
 	Relatives    *ebpf.MapSpec `ebpf:"relatives"`
 	RootCalls    *ebpf.MapSpec `ebpf:"root_calls"`
 	Secrets      *ebpf.MapSpec `ebpf:"secrets"`
@@ -722,6 +756,7 @@ type uspanVariableSpecs struct {
 	TypeEvent        *ebpf.VariableSpec `ebpf:"type_event"`
 	TypeEventFlags   *ebpf.VariableSpec `ebpf:"type_event_flags"`
 	TypeEventKind    *ebpf.VariableSpec `ebpf:"type_event_kind"`
+	TypeLateLayout   *ebpf.VariableSpec `ebpf:"type_late_layout"`
 	TypeOrigin       *ebpf.VariableSpec `ebpf:"type_origin"`
 	TypePanicLayout  *ebpf.VariableSpec `ebpf:"type_panic_layout"`
 	TypePanicValue   *ebpf.VariableSpec `ebpf:"type_panic_value"`
@@ -774,10 +809,11 @@ type uspanMaps struct {
 	GoSites      *ebpf.Map `ebpf:"go_sites"`
 	Goroutines   *ebpf.Map `ebpf:"goroutines"`
 	LastChildren *ebpf.Map `ebpf:"last_children"`
+	Lates        *ebpf.Map `ebpf:"lates"`
 	Lost         *ebpf.Map `ebpf:"lost"`
-	NoPrograms   *ebpf.Map `ebpf:"no_programs"`
 	Panics       *ebpf.Map `ebpf:"panics"`
 	Processes    *ebpf.Map `ebpf:"processes"`
+	Programs     *ebpf.Map `ebpf:"programs"`
 	Relatives    *ebpf.Map `ebpf:"relatives"`
 	RootCalls    *ebpf.Map `ebpf:"root_calls"`
 	Secrets      *ebpf.Map `ebpf:"secrets"`
@@ -805,10 +841,11 @@ func (m *uspanMaps) Close() error {
 		m.GoSites,
 		m.Goroutines,
 		m.LastChildren,
+		m.Lates,
 		m.Lost,
-		m.NoPrograms,
 		m.Panics,
 		m.Processes,
+		m.Programs,
 		m.Relatives,
 		m.RootCalls,
 		m.Secrets,
@@ -853,6 +890,7 @@ type uspanVariables struct {
 	TypeEvent        *ebpf.Variable `ebpf:"type_event"`
 	TypeEventFlags   *ebpf.Variable `ebpf:"type_event_flags"`
 	TypeEventKind    *ebpf.Variable `ebpf:"type_event_kind"`
+	TypeLateLayout   *ebpf.Variable `ebpf:"type_late_layout"`
 	TypeOrigin       *ebpf.Variable `ebpf:"type_origin"`
 	TypePanicLayout  *ebpf.Variable `ebpf:"type_panic_layout"`
 	TypePanicValue   *ebpf.Variable `ebpf:"type_panic_value"`
@@ -875,6 +913,7 @@ type uspanVariables struct {
 //
 // It can be passed to loadUspanObjects or ebpf.CollectionSpec.LoadAndAssign.
 type uspanPrograms struct {
+	CatchUp   *ebpf.Program `ebpf:"catch_up"`
 	Enter     *ebpf.Program `ebpf:"enter"`
 	Leave     *ebpf.Program `ebpf:"leave"`
 	SeeExec   *ebpf.Program `ebpf:"see_exec"`
@@ -888,6 +927,7 @@ type uspanPrograms struct {
 
 func (p *uspanPrograms) Close() error {
 	return _UspanClose(
+		p.CatchUp,
 		p.Enter,
 		p.Leave,
 		p.SeeExec,

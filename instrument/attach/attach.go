@@ -142,7 +142,7 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	session := &Session{plans: plans, tally: options.Tally, follow: options.Follow, base: tables.base, goBase: tables.goBase, multi: !options.NoMulti && hasMulti(), watched: make(map[int]bpf.Process), unwatched: make(map[int]string), rootless: make(map[int]string)}
 	if !session.multi {
 		// A program is for links of one kind.
-		for _, name := range []string{"enter", "leave", "unwound", "spawned", "tally"} {
+		for _, name := range []string{"enter", "leave", "unwound", "spawned", "catch_up", "tally"} {
 			spec.Programs[name].AttachType = ebpf.AttachNone
 		}
 	}

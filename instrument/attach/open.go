@@ -69,13 +69,14 @@ func (s *Session) open(records []bpf.Record, key bpf.FrameKey, frame *bpf.Frame)
 }
 
 // drop removes what no call that is open needs: arguments that were kept for calls
-// that never began, panics that were under way, and which `go` statements have run:
-// another process may have the id next. (Children are told apart by the number of
+// that never began or were put off, these calls themselves, panics that were under way,
+// and which `go` statements have run: another process may have the id next. (Children are told apart by the number of
 // their process.)
 func (s *Session) drop(pid int) error {
 	of := func(tgid uint32) bool { return pid == 0 || tgid == uint32(pid) }
 	return errors.Join(
-		removeAll(s.objects.Values, func(key bpf.FrameKey) bool { return key.Level == bpf.LevelKept && of(key.Tgid) }),
+		removeAll(s.objects.Values, func(key bpf.FrameKey) bool { return key.Level >= bpf.LevelLate && of(key.Tgid) }),
+		removeAll(s.objects.Lates, func(key bpf.GoroutineKey) bool { return of(key.Tgid) }),
 		removeAll(s.objects.Panics, func(key bpf.FrameKey) bool { return of(key.Tgid) }),
 		removeAll(s.objects.Statements, func(key bpf.StatementKey) bool { return of(key.Tgid) }))
 }
@@ -116,6 +117,7 @@ func (s *Session) InUse() (map[string]int, error) {
 	for name, m := range map[string]*ebpf.Map{
 		"frames":     s.objects.Frames,
 		"goroutines": s.objects.Goroutines,
+		"lates":      s.objects.Lates,
 		"panics":     s.objects.Panics,
 		"values":     s.objects.Values,
 

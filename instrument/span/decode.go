@@ -14,6 +14,7 @@ const (
 	manySteps  = "too many values before it"
 	tailCall   = "the function ended by jumping into another one"
 	fault      = "its memory could not be read"
+	moving     = "the goroutine could not be read when the call returned"
 	invalid    = "its length is not that of a Go value"
 	tooDeep    = "too far behind other pointers"
 	cutShort   = "what is before it could not be read"
@@ -42,8 +43,11 @@ func decode(s *Span, f *function, process *Process, record *bpf.Record) {
 	if record.Kind == bpf.EventBegin || record.Reason != bpf.EndReturn && record.Reason != bpf.EndTail {
 		return
 	}
-	if record.Reason == bpf.EndTail {
+	switch {
+	case record.Reason == bpf.EndTail:
 		missing = tailCall
+	case record.Flags&bpf.EventResultsLost != 0:
+		missing = moving
 	}
 	d = decoder{exe: f.exe, bias: process.Bias, chunks: record.Values[args:], missing: missing, arguments: arguments}
 	s.Results = d.part(&f.plan.Results)
