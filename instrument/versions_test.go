@@ -2,6 +2,7 @@ package instrument_test
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ func countingArchive(t *testing.T) string {
 // in whatever way it is built; without DWARF, its functions are declared.
 func TestVersions(t *testing.T) {
 	archive := countingArchive(t)
-	for _, options := range append(testprog.Matrix(), testprog.Experiments()...) {
+	for _, options := range slices.Concat(testprog.Matrix(), testprog.Minors(), testprog.Experiments()) {
 		t.Run(options.String(), func(t *testing.T) {
 			exe := testprog.Build(t, archive, options)
 			kerneltest.Require(t)

@@ -46,7 +46,7 @@ func architecture(executable string) (string, error) {
 }
 
 // passedOn are the variables of the environment that mean the same in the machine.
-var passedOn = []string{"TEST_ALL", "GODEBUG", "GOTRACEBACK", "GOGC", "GOMAXPROCS", "HOME", "XDG_CACHE_HOME"}
+var passedOn = []string{"TEST_ALL", "TEST_MINORS", "GODEBUG", "GOTRACEBACK", "GOGC", "GOMAXPROCS", "HOME", "XDG_CACHE_HOME"}
 
 // newRoot lays the file system for a test in its package's directory, which is
 // the working directory, with the programs that it needs.

@@ -52,7 +52,7 @@ func (m machine) runs(name string) bool {
 
 // env is the environment of commands for the machine.
 func (m machine) env() []string {
-	env := append(os.Environ(), "REQUIRE_BPF=1")
+	env := append(os.Environ(), "REQUIRE_BPF=1", "TEST_MINORS=1")
 	if m.kernel != "" {
 		env = append(env, "GOARCH="+m.arch, "CGO_ENABLED=0")
 	}

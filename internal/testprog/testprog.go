@@ -137,6 +137,17 @@ func Matrix() []Options {
 	return all
 }
 
+// Minors are, with TEST_MINORS=1, two builds of each minor version that Matrix leaves out.
+func Minors() (all []Options) {
+	if os.Getenv("TEST_MINORS") != "1" || os.Getenv("TEST_ALL") == "1" {
+		return nil
+	}
+	for _, version := range []string{"go1.19.13", "go1.20.14", "go1.22.12", "go1.23.12", "go1.24.9", "go1.25.5"} {
+		all = append(all, Options{GoVersion: version}, Options{GoVersion: version, Flags: []string{"-buildmode=pie"}, Strip: true})
+	}
+	return all
+}
+
 // Sanitizers says whether programs can be built that need the libraries of a C compiler
 // for the machine: one for another machine lacks them.
 func Sanitizers() bool { return (Options{}).arch() == "amd64" }
