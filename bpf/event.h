@@ -431,7 +431,7 @@ struct counters {
 	__u64 goroutines_full;	/* calls of goroutines beyond the table */
 	__u64 values_full;	/* calls without memory for their values */
 	__u64 unreadable;	/* reads of values that would have had to sleep */
-	__u64 no_goroutine;	/* calls whose g could not be read when they began */
+	__u64 no_goroutine;	/* calls whose g could not be read, not even later */
 	__u64 left_open;	/* frames left for the next event to end */
 	__u64 processes_full;	/* calls of processes beyond the table */
 	__u64 relatives_full;	/* processes beyond it that are not followed */

@@ -18,7 +18,7 @@ struct hit {
 	__u64 now;
 	__u64 g;
 	__u64 goid;
-	__u64 hi;	      /* the top of its stack */
+	__u64 lo, hi;	      /* its stack */
 	__u64 return_address; /* where the return address lies */
 	__u64 depth;
 	__u64 stack; /* the number of its stack, at an entry */
@@ -32,7 +32,6 @@ struct hit {
 	struct goroutine *goroutine; /* where remember has found it */
 };
 
-#define STACK_HI_OFFSET 8      /* of runtime.g.stack.hi, in every Go version */
 #define SCHED_OFFSET 56	       /* of runtime.g.sched, which begins with sp and pc */
 #define STACK_MAX (1ULL << 32) /* the runtime's own limit is 1 GB */
 
@@ -110,11 +109,11 @@ static __always_inline bool is_target(struct hit *hit, __u32 index, struct binar
 
 /*
  * What is read of a runtime.g at once, where the stack of a program has room for it:
- * to read twice as much costs little, to read twice costs twice. The number is at one
- * of two places in all versions of Go up to now.
+ * to read twice as much costs little, to read twice costs twice. In all versions of Go
+ * up to now, the stack comes first, and the number is at one of two places.
  */
 struct g_words {
-	__u64 hi; /* stack.hi */
+	__u64 lo, hi; /* stack.lo, stack.hi */
 	__u64 others[4];
 	__u64 thread; /* m, where binary->thread_offset is G_THREAD_OFFSET */
 	__u64 more[12];
@@ -125,7 +124,7 @@ struct g_words {
 
 static __always_inline bool read_g(struct g_words *words, __u64 g, __u32 goid_offset, __u64 *goid)
 {
-	if (bpf_probe_read_user(words, sizeof(*words), (void *)(g + STACK_HI_OFFSET)))
+	if (bpf_probe_read_user(words, sizeof(*words), (void *)g))
 		return false;
 	if (goid_offset == 152)
 		*goid = words->goid_at_152;
@@ -150,7 +149,7 @@ static __always_inline bool read_g(struct g_words *words, __u64 g, __u32 goid_of
 struct peek {
 	__u64 slot; /* where its address is read, or 0 */
 	__u64 g;
-	__u64 hi;
+	__u64 lo, hi;
 	__u64 goid;
 	__u64 until;
 	__u32 goid_offset;
@@ -163,7 +162,7 @@ static long peek_once(__u32 n, void *context)
 
 	if (peek->slot && bpf_probe_read_user(&peek->g, sizeof(peek->g), (void *)peek->slot))
 		goto again;
-	if (bpf_probe_read_user(&peek->hi, sizeof(peek->hi), (void *)(peek->g + STACK_HI_OFFSET)) ||
+	if (bpf_probe_read_user(&peek->lo, 2 * sizeof(peek->lo), (void *)peek->g) ||
 	    bpf_probe_read_user(&peek->goid, sizeof(peek->goid),
 				(void *)(peek->g + peek->goid_offset)))
 		goto again;
@@ -182,6 +181,7 @@ static __noinline void peek_first(struct peek *peek)
 		return;
 	if (!read_g(&words, peek->g, peek->goid_offset, &peek->goid))
 		return;
+	peek->lo = words.lo;
 	peek->hi = words.hi;
 	peek->done = 1;
 }
@@ -226,6 +226,7 @@ static __always_inline void tell_late(struct hit *hit, struct registers *r, __u3
 	if (!late)
 		return;
 	late->goid = hit->goid;
+	late->lo = hit->lo;
 	late->hi = hit->hi;
 	late->next = next;
 	bpf_tail_call(r, &programs, PROGRAM_CATCH_UP);
@@ -250,6 +251,7 @@ static __always_inline bool look_goroutine(struct hit *hit, struct binary *binar
 
 	if (!read_g(&words, hit->g, binary->goid_offset, &hit->goid))
 		return false;
+	hit->lo = words.lo;
 	hit->hi = words.hi;
 	hit->thread = words.thread;
 	hit->depth = hit->hi - hit->return_address;
@@ -287,6 +289,7 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 		bpf_loop(1 << 20, peek_once, &peek, 0);
 	}
 	hit->g = peek.g;
+	hit->lo = peek.lo;
 	hit->hi = peek.hi;
 	hit->goid = peek.goid;
 	hit->depth = peek.hi - hit->return_address;

@@ -66,7 +66,6 @@ struct telling {
 	struct registers *r;
 	struct late *late;
 	__u64 g;
-	__u64 lo; /* of its stack */
 	__u32 tgid;
 	__u32 pad;
 };
@@ -81,7 +80,7 @@ static long tell_one(__u32 n, void *context)
 	if (n >= late->count || n >= LATE_HITS)
 		return 1;
 	kept = &late->hits[n];
-	if (kept->return_address < telling->lo || kept->return_address >= late->hi)
+	if (kept->return_address < late->lo || kept->return_address >= late->hi)
 		return 0; /* the stack was moved */
 	hit.cookie = kept->cookie & cookie_bits;
 	hit.now = kept->now;
@@ -125,8 +124,7 @@ int catch_up(struct registers *r)
 	next = telling.late->next;
 	/* where ends are not seen, the hits could be those of another goroutine */
 	if (binary && binary->settled && process && process->number == telling.late->process &&
-	    telling.late->count <= LATE_HITS &&
-	    !bpf_probe_read_user(&telling.lo, sizeof(telling.lo), (void *)telling.g))
+	    telling.late->count <= LATE_HITS)
 		bpf_loop(LATE_HITS, tell_one, &telling, 0);
 	bpf_map_delete_elem(&lates, &key);
 	bpf_tail_call(r, &programs, next);

@@ -241,10 +241,10 @@ struct late_hit {
 
 /* Those of one goroutine, in order. */
 struct late {
-	__u64 goid, hi; /* as the hit has it at which they are told */
-	__u32 process;	/* its number */
-	__u32 next;	/* the program that goes on then: enum program */
-	__u32 count;	/* more than LATE_HITS: there were too many, none is told */
+	__u64 goid, lo, hi; /* as the hit has them at which they are told */
+	__u32 process;	    /* its number */
+	__u32 next;	    /* the program that goes on then: enum program */
+	__u32 count;	    /* more than LATE_HITS: there were too many, none is told */
 	__u32 pad;
 	struct late_hit hits[LATE_HITS];
 };

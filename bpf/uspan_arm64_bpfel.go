@@ -285,6 +285,7 @@ type uspanGoroutineKey struct {
 type uspanLate struct {
 	_       structs.HostLayout
 	Goid    uint64
+	Lo      uint64
 	Hi      uint64
 	Process uint32
 	Next    uint32
