@@ -114,10 +114,11 @@ func (r *Report) btf(has attach.Features) {
 			Means:  "the programs cannot find their way in the kernel's structs",
 			WayOut: "a kernel with CONFIG_DEBUG_INFO_BTF, as distributions have it; in a container, /sys of the host",
 		}
-	} else if has.Missing != "" {
-		c = Check{Name: "BTF", Status: Fails, Found: "the kernel has no " + has.Missing, WayOut: "Linux 6.1 or later is needed, with BTF"}
 	}
 	r.add(c)
+	if c.Status != Fails && has.Missing != "" {
+		r.add(Check{Name: "programs", Status: Fails, Found: "the kernel has no " + has.Missing, WayOut: "Linux 6.1 or later is needed"})
+	}
 }
 
 func (r *Report) probes(err error) {

@@ -57,6 +57,12 @@ func TestBelowFloor(t *testing.T) {
 	for _, c := range r.Checks {
 		found[c.Name] = c
 	}
+	if c := found["BTF"]; c.Status != OK {
+		t.Errorf("BTF: %+v", c)
+	}
+	if c, there := found["programs"]; there != tooOld || tooOld && c.Status != Fails {
+		t.Errorf("programs: %+v", c)
+	}
 	for name, wayOut := range map[string]string{
 		"kernel": "Linux 6.1 or later is needed", "cookies": "Linux 5.15 or later is needed", "probes": "see what fails below",
 	} {
