@@ -9,9 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/uspan/uspan/instrument"
+	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/target"
 	"github.com/uspan/uspan/internal/kerneltest"
 	"github.com/uspan/uspan/internal/testprog"
@@ -140,5 +143,61 @@ func main() {
 			exact(t, []string{"main.work", "main.helper"},
 				target.Command{Path: testprog.Build(t, host, o), Args: []string{plugin}})
 		})
+	}
+}
+
+// A C program that has loaded Go code is refused for what that is, by its process.
+func TestLibraryInC(t *testing.T) {
+	kerneltest.Require(t)
+	const library = "-- go.mod --\nmodule example.com/library\n\ngo 1.18\n-- main.go --\npackage main\n\n" +
+		"import \"C\"\n\n//export Work\nfunc Work(n int64) int64 { return n + 1 }\n\nfunc main() {}\n"
+	const program = `
+#include <dlfcn.h>
+#include <stdio.h>
+int main(int argc, char **argv)
+{
+	long long (*work)(long long) = dlsym(dlopen(argv[1], RTLD_NOW), "Work");
+	printf("%lld\\n", work(1));
+	fflush(stdout);
+	return getchar();
+}
+`
+	dir := t.TempDir()
+	source, exe := filepath.Join(dir, "main.c"), filepath.Join(dir, "program")
+	if err := os.WriteFile(source, []byte(program), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("gcc", "-o", exe, source, "-ldl").CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v\n%s", err, out)
+	}
+	built := testprog.Build(t, library, testprog.Options{Cgo: true, Flags: []string{"-buildmode=c-shared"}})
+	command := exec.Command(exe, built)
+	stdin, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer command.Wait()
+	defer command.Process.Kill()
+	if _, err := stdout.Read(make([]byte, 2)); err != nil {
+		t.Fatal(err)
+	}
+	trace, err := instrument.Start(instrument.Config{
+		Targets: []string{strconv.Itoa(command.Process.Pid)},
+		Rules:   plan.Rules{Patterns: []string{"main.*"}},
+		Say:     func(string) {}, Log: func(string) {},
+	})
+	if err == nil {
+		trace.Close()
+	}
+	if want := built + " is a shared library (-buildmode=c-shared"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Start: %v, not %s", err, want)
 	}
 }

@@ -1,6 +1,7 @@
 package instrument
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/uspan/uspan/instrument/gobin"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/target"
 )
@@ -113,6 +115,9 @@ func (t *targets) process(pid int) error {
 		return errors.Join(err, p.Close())
 	}
 	i, err := t.add(file, p.ExePath())
+	if errors.Is(err, gobin.ErrNotGo) {
+		err = cmp.Or(goLibrary(p), err)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("process %d: %w", pid, err), p.Close())
 	}
@@ -120,6 +125,27 @@ func (t *targets) process(pid int) error {
 		return p.Close()
 	}
 	i.processes = append(i.processes, p)
+	return nil
+}
+
+// goLibrary is why the Go code is not traced that a program of another language has
+// loaded; nil where it has loaded none.
+func goLibrary(p *target.Process) error {
+	paths, err := p.Libraries()
+	if err != nil {
+		return nil //nolint:nilerr // there is another error to tell of
+	}
+	for _, path := range paths {
+		file, err := p.OpenLibrary(path)
+		if err != nil {
+			continue
+		}
+		_, err = gobin.NewFile(file, path)
+		file.Close()
+		if err != nil && !errors.Is(err, gobin.ErrNotGo) {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -211,7 +211,7 @@ Never in a virtual machine (` + "`make test`" + ` runs them on this kernel):
 | ` + "`internal/e2e`" + ` | they need Docker and Jaeger |
 | ` + "`cmd/uspan`, `instrument/target`" + ` | they build programs while they run, and need users, terminals and a shell |
 | ` + "`instrument " + onlyHere + "`" + ` | it traces ten thousand functions of the go command, which builds a program |
-| ` + "`instrument TestArchiveInC`, `instrument TestPluginHost`" + ` | they need a C compiler, or build programs, while they run |
+| ` + "`instrument TestArchiveInC`, `instrument TestPluginHost`, `instrument TestLibraryInC`" + ` | they need a C compiler, or build programs, while they run |
 | ` + "`internal/bench`" + ` | no time is measured in emulation |
 `)
 }
