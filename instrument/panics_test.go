@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -177,7 +178,8 @@ func TestManyPanics(t *testing.T) {
 	if len(inUse) != 0 {
 		t.Errorf("the kernel still has entries: %v", inUse)
 	}
-	if lost := summary.LostSpans(); sums.spans+int(lost) != 3*n || summary.Open != 0 || summary.Lost.PanicsFull != 0 || summary.Lost.LeftOpen != 0 {
+	// A panic that has no room in the ring is counted, as a call is.
+	if lost := summary.LostSpans(); sums.spans+int(lost) != 3*n || summary.Open != 0 || summary.Lost.PanicsFull > summary.Lost.RingFull || summary.Lost.LeftOpen != 0 {
 		t.Errorf("%d spans of %d calls: %+v", sums.spans, 3*n, summary)
 	}
 	if sums.wrong != "" {
@@ -367,6 +369,10 @@ func TestNeverReturns(t *testing.T) {
 			"main.after from none":                              100,
 			"main.after from main.give":                         100,
 			"main.after from ⇠ main.work":                       100,
+		}
+		if runtime.GOARCH == "arm64" { // see begins_trace in root.h
+			delete(want, "main.after from ⇠ main.work")
+			want["main.after from main.work"] = 100
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
