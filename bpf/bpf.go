@@ -61,6 +61,8 @@ type (
 	GoroutineKey = uspanGoroutineKey
 	// Process is a target.
 	Process = uspanProcess
+	// Late are the hits of a goroutine that wait to be told.
+	Late = uspanLate
 	// Frame is an open call.
 	Frame = uspanFrame
 	// FrameKey identifies a Frame.
@@ -201,3 +203,6 @@ func Cookie(function, binary int, flags, condition uint64, spOffset int32) uint6
 	return uint64(function)&0xffffff | uint64(binary)&0xfff<<24 | flags | condition&0x7<<44 |
 		uint64(int64(spOffset)/8)<<48
 }
+
+// CookieFunction is the function of a cookie.
+func CookieFunction(cookie uint64) uint32 { return uint32(cookie) & 0xffffff }

@@ -65,12 +65,14 @@ static __always_inline long read_args(struct hit *hit, struct frame_key *key, st
 	return hit->cookie & COOKIE_ARGS ? read_values(hit, r, entry, 0, ARGS) : 0;
 }
 
-/* Whether arguments were kept for this very call. */
+/* Whether arguments were kept for this very call, as far as its goroutine is known. */
 static __always_inline bool kept_for(struct values *kept, struct hit *hit)
 {
-	return kept && kept->event.goid == hit->goid && kept->event.tgid == hit->process &&
-	       kept->event.start == hit->depth &&
-	       kept->event.function == COOKIE_FUNCTION(hit->cookie);
+	if (!kept || kept->event.tgid != hit->process ||
+	    kept->event.function != COOKIE_FUNCTION(hit->cookie))
+		return false;
+	return !kept->event.goid || !hit->goid ||
+	       (kept->event.goid == hit->goid && kept->event.start == hit->depth);
 }
 
 /*
@@ -100,7 +102,7 @@ static __always_inline void keep_args(struct hit *hit, struct registers *r)
 	kept->event.args = size;
 }
 
-/* Gives a call the arguments that were kept for it under another key. */
+/* Gives a call the arguments that are kept under another key. */
 static __always_inline long take_args(struct frame_key *key, struct values *kept,
 				      struct frame_key *kept_key)
 {
@@ -126,36 +128,41 @@ static __always_inline long enter_args(struct hit *hit, struct frame_key *key, s
 	return read_args(hit, key, r); /* at one place: the verifier looks at each */
 }
 
-/* Reads those of a call that is going to be told late, for another key. */
-static __always_inline void put_off_args(struct hit *hit, struct frame_key *key,
-					 struct registers *r)
+/* What key the arguments have of a call that is put off, by the index of its hit. */
+static __always_inline struct frame_key late_key(__u64 g, __u32 tgid, __u32 index)
 {
-	struct frame_key kept_key = {.g = hit->g, .tgid = hit->tgid, .level = LEVEL_KEPT};
-	struct values *kept;
-	long size;
-
-	if (hit->cookie & COOKIE_KEPT) {
-		kept = bpf_map_lookup_elem(&values, &kept_key);
-		if (kept && kept->event.tgid == hit->process &&
-		    kept->event.function == COOKIE_FUNCTION(hit->cookie)) {
-			take_args(key, kept, &kept_key);
-			return;
-		}
-	}
-	size = read_args(hit, key, r);
-	kept = bpf_map_lookup_elem(&values, key);
-	if (kept)
-		kept->event.args = size;
+	return (struct frame_key){.g = g, .tgid = tgid, .level = LEVEL_LATE + index};
 }
 
-/* Those of a call that is told late, which were read when it began. */
+/* Reads those. */
+static __always_inline void put_off_args(struct hit *hit, __u32 index, struct registers *r)
+{
+	struct frame_key key = late_key(hit->g, hit->tgid, index);
+	long size = enter_args(hit, &key, r);
+	struct values *entry = bpf_map_lookup_elem(&values, &key);
+
+	if (entry && size >= 0)
+		entry->event.args = size;
+	else
+		bpf_map_delete_elem(&values, &key);
+}
+
+/* The arguments of a call that was put off; negative: there was no memory for them. */
 static __always_inline long late_args(struct hit *hit, struct frame_key *key)
 {
-	struct frame_key kept_key = {
-		.g = hit->g, .tgid = hit->tgid, .level = LEVEL_LATE - 1 + hit->late};
-	struct values *kept = bpf_map_lookup_elem(&values, &kept_key);
+	struct frame_key late = late_key(hit->g, hit->tgid, hit->late->index);
+	struct values *entry = bpf_map_lookup_elem(&values, &late);
 
-	return kept ? take_args(key, kept, &kept_key) : -1;
+	return entry ? take_args(key, entry, &late) : -1;
+}
+
+/* Forgets what was kept for a call that is not told. */
+static __always_inline void drop_args(struct hit *hit)
+{
+	struct frame_key key = {.g = hit->g, .tgid = hit->tgid, .level = LEVEL_KEPT};
+
+	if (hit->cookie & COOKIE_KEPT)
+		bpf_map_delete_elem(&values, &key);
 }
 
 /* Reads the results at an exit, behind the arguments; their size in bytes. */

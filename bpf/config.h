@@ -53,6 +53,12 @@ const volatile __u32 self_tgid = 0;
 
 struct counters counted = {};
 
+/* Goroutines whose hits wait to be told: see late.h. */
+__u64 waiting = 0;
+
+/* Hits whose goroutine could not be read for as long as one is looked at. */
+__u64 unread = 0;
+
 /*
  * 0, which the verifier does not know. Before Linux 6.7 it looks at what a loop calls
  * once, with what it knows before the first round, and takes out what that cannot

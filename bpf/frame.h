@@ -201,8 +201,8 @@ static __always_inline void begin_span(struct hit *hit, struct goroutine *gorout
 		frame->event.flags |= EVENT_LINKED;
 }
 
-/* A call begins, with a site at pc. */
-static __always_inline void push_frame(struct hit *hit, struct registers *r, __u64 pc)
+/* A call begins. */
+static __always_inline void push_frame(struct hit *hit, struct registers *r)
 {
 	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
 	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
@@ -212,6 +212,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r, __u
 	struct values *entry = NULL;
 	struct frame *frame;
 	__u8 flags = 0;
+	__u64 pc;
 
 	if (goroutine && !is_of(goroutine, hit)) {
 		/* the g belongs to another goroutine by now */
@@ -236,8 +237,10 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r, __u
 			return;
 		goroutine->goid = hit->goid;
 		goroutine->process = hit->process;
-		if (binary && !histograms)
+		if (binary && !histograms && hit->goid)
 			flags = inherit(hit, binary, &goroutine->context);
+		else if (binary && binary->thread_offset && !histograms)
+			flags = EVENT_PARENT_UNKNOWN;
 	}
 
 	frame_key.level = goroutine->level;
@@ -271,7 +274,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r, __u
 				entry = bpf_map_lookup_elem(&values, &frame_key);
 		}
 	}
-	frame->event.start = hit->late ? hit->now : bpf_ktime_get_ns();
+	frame->event.start = hit->late ? hit->late->now : bpf_ktime_get_ns();
 	if (live) {
 		frame->event.kind = EVENT_BEGIN;
 		tell_link(frame);
@@ -282,6 +285,10 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r, __u
 	goroutine->depth = hit->depth;
 	if (histograms)
 		return;
+	pc = REGISTER_PC(r);
+	barrier_var(pc); /* the verifier wants constant offsets from r */
+	if (hit->late)
+		pc = hit->late->pc;
 	adopt(hit, frame, &goroutine->context, pc);
 }
 
@@ -322,7 +329,7 @@ static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 	frame->event.kind = EVENT_CALL;
 	frame->event.reason = tail ? END_TAIL : END_RETURN;
 	if (histograms) {
-		failed = hit->late ? hit->failed : returns_error(hit, r);
+		failed = hit->late ? hit->late->failed : returns_error(hit, r);
 	} else if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
 		entry = bpf_map_lookup_elem(&values, &frame_key);
 		if (entry && hit->cookie & COOKIE_RESULTS && !tail) {

@@ -25,11 +25,10 @@ struct hit {
 	__u32 tgid;
 	__u32 tid;
 	__u32 process;		     /* its number */
-	__u16 unknown;		     /* a target's, but why nothing is known of it: enum unknown */
-	__u8 late;		     /* one that was put off: its index, from 1 on */
-	__u8 failed;		     /* of a late one: its call returned an error */
+	__u32 unknown;		     /* a target's, but why nothing is known of it: enum unknown */
 	__u64 thread;		     /* runtime.g.m, at a `go` statement */
 	struct goroutine *goroutine; /* where remember has found it */
+	struct late_hit *late;	     /* one that was put off */
 };
 
 #define SCHED_OFFSET 56	       /* of runtime.g.sched, which begins with sp and pc */
@@ -209,28 +208,10 @@ static __always_inline void remember(struct peek *peek, struct hit *hit)
 	peek->done = 1;
 }
 
-/* The hits of a goroutine that wait to be told: see late.h. NULL: there are none. */
-static __always_inline struct late *late_of(__u64 g, __u32 tgid)
-{
-	struct goroutine_key key = {.g = g, .tgid = tgid};
-
-	/* their calls are counted there */
-	return counted.no_goroutine ? bpf_map_lookup_elem(&lates, &key) : NULL;
-}
-
-/* Tells them before a hit, which the program `next` then goes on with. */
-static __always_inline void tell_late(struct hit *hit, struct registers *r, __u32 next)
-{
-	struct late *late = late_of(hit->g, hit->tgid);
-
-	if (!late)
-		return;
-	late->goid = hit->goid;
-	late->lo = hit->lo;
-	late->hi = hit->hi;
-	late->next = next;
-	bpf_tail_call(r, &programs, PROGRAM_CATCH_UP);
-}
+/* See late.h. */
+static __always_inline struct late *late_of(__u64 g, __u32 tgid);
+static __always_inline void tell_late(struct hit *hit, struct registers *r, struct binary *binary,
+				      __u32 next);
 
 /* Fills in the process, and finds what its executable has. NULL: not a target. */
 static __always_inline struct binary *look_process(struct hit *hit, __u64 cookie)
@@ -278,15 +259,17 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 		peek.slot = THREAD_POINTER(task) + binary->tls_offset;
 	}
 	hit->return_address = REGISTER_SP(r) + COOKIE_SP_OFFSET(cookie);
-	if (leaving && !peek.slot && binary->settled && !counted.no_goroutine)
+	if (leaving && !peek.slot && binary->settled && !counted.no_goroutine && !waiting)
 		remember(&peek, hit);
 	if (!peek.done)
 		peek_first(&peek);
 	if (!peek.done && leaving && !late_of(peek.g, hit->tgid))
 		remember(&peek, hit);
-	if (!peek.done && counted.no_goroutine < PEEK_AGAIN_HITS) {
+	if (!peek.done && unread < PEEK_AGAIN_HITS && !late_of(peek.g, hit->tgid)) {
 		peek.until = bpf_ktime_get_ns() + PEEK_AGAIN_NS;
 		bpf_loop(1 << 20, peek_once, &peek, 0);
+		if (!peek.done)
+			count(&unread);
 	}
 	hit->g = peek.g;
 	hit->lo = peek.lo;
@@ -301,8 +284,10 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 		hit->unknown = UNKNOWN_GOROUTINE;
 		return false;
 	}
-	if (!peek.slot)
-		tell_late(hit, r, leaving ? PROGRAM_LEAVE : PROGRAM_ENTER);
+	tell_late(hit, r, binary,
+		  peek.slot ? PROGRAM_NONE
+		  : leaving ? PROGRAM_LEAVE
+			    : PROGRAM_ENTER);
 	return true;
 }
 

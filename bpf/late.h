@@ -2,38 +2,125 @@
 /*
  * Hits whose goroutine cannot be read: the kernel moves its page, and cannot go on
  * while this program looks, as it was interrupted on this very processor. They are
- * kept, in order, and told before the next hit of the goroutine that can be read: a
- * program of its own does that, which the others jump to and which jumps back.
+ * put off, in order, and told before the next hit of the goroutine that can be read:
+ * a program of its own does that, which the others jump to and which jumps back.
  *
- * Until then their calls are counted as lost. They stay so where the goroutine is not
- * seen again, where there are too many such hits, or where its stack was moved
- * meanwhile: how deep they were is not known then.
+ * Whose they are is known where the goroutine had open calls when the first was put
+ * off: then its number has to be the same. Else calls that are still open are its
+ * own, as it cannot have ended, and those that have ended are told without a number
+ * and a parent: its g may belong to another goroutine by now.
+ *
+ * Given up, and counted as lost, are hits of a goroutine that is not seen again, or
+ * next by a program that cannot tell them; those of an executable whose ends of calls
+ * are not all seen; too many at once; and those on a stack that was moved meanwhile:
+ * how deep they were is not known then.
  */
 #pragma once
 
 static const struct late no_late;
 
-/* Keeps a hit of a goroutine that cannot be read. False: there is no room. */
+/* The hits of a goroutine that wait; NULL: there are none. */
+static __always_inline struct late *late_of(__u64 g, __u32 tgid)
+{
+	struct goroutine_key key = {.g = g, .tgid = tgid};
+
+	return waiting ? bpf_map_lookup_elem(&lates, &key) : NULL;
+}
+
+static __always_inline void forget_late(struct goroutine_key *key)
+{
+	if (!bpf_map_delete_elem(&lates, key))
+		__sync_fetch_and_add(&waiting, -1);
+}
+
+struct telling {
+	struct registers *r;
+	struct late *late;
+	__u64 g;
+	__u32 tgid;
+	__u32 count;
+};
+
+static __always_inline void give_up_hit(struct telling *telling, struct late_hit *kept)
+{
+	struct frame_key args = late_key(telling->g, telling->tgid, kept->index);
+
+	if (kept->leaving) {
+		count(&counted.unpaired);
+		return;
+	}
+	LOSE(COOKIE_FUNCTION(kept->cookie), no_goroutine);
+	bpf_map_delete_elem(&values, &args);
+}
+
+static long give_up_one(__u32 n, void *context)
+{
+	struct telling *telling = context;
+
+	if (n >= telling->count || n >= LATE_HITS)
+		return 1;
+	give_up_hit(telling, &telling->late->hits[n]);
+	return 0;
+}
+
+/* Gives up the hits of a goroutine, and takes no more where there were too many. */
+static __always_inline void give_up(struct late *late, struct goroutine_key *key)
+{
+	struct telling telling = {
+		.late = late, .g = key->g, .tgid = key->tgid, .count = late->count};
+
+	if (telling.count > LATE_HITS) /* done */
+		return;
+	late->count = LATE_HITS + 1;
+	bpf_loop(LATE_HITS, give_up_one, &telling, 0);
+}
+
+/* Notes whose the hits are that are put off. */
+static __always_inline void own(struct late *late, struct goroutine_key *key)
+{
+	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, key);
+
+	if (goroutine && goroutine->level && goroutine->process == late->process)
+		late->owner = goroutine->goid;
+}
+
+/* Where a call returns to that begins; 0: it cannot be read. */
+static __always_inline __u64 returns_to(struct hit *hit, struct registers *r)
+{
+	__u64 address = FIRST_CALLER(r);
+
+	if (!FIRST_CALLER_IN_REGISTER &&
+	    bpf_probe_read_user(&address, sizeof(address), (void *)hit->return_address))
+		return 0;
+	return address;
+}
+
+/* Puts off a hit whose goroutine cannot be read. False: it is given up. */
 static __always_inline bool put_off(struct hit *hit, struct registers *r, bool leaving)
 {
 	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
-	struct frame_key args = {.g = hit->g, .tgid = hit->tgid};
-	struct late *late = bpf_map_lookup_elem(&lates, &key);
+	struct late *late = late_of(hit->g, hit->tgid);
 	struct late_hit *kept;
 	__u32 n;
 
+	if (late && late->process != hit->process) {
+		give_up(late, &key);
+		forget_late(&key);
+		late = NULL;
+	}
 	if (!late) {
-		bpf_map_update_elem(&lates, &key, &no_late, BPF_NOEXIST);
+		if (bpf_map_update_elem(&lates, &key, &no_late, BPF_NOEXIST))
+			return false;
+		count(&waiting);
 		late = bpf_map_lookup_elem(&lates, &key);
 		if (!late)
 			return false;
+		late->process = hit->process;
+		own(late, &key);
 	}
-	if (late->process != hit->process) /* also where it is new */
-		late->count = 0;
-	late->process = hit->process;
-	n = late->count++;
+	n = late->count;
 	if (n >= LATE_HITS) {
-		late->count = LATE_HITS + 1;
+		give_up(late, &key);
 		return false;
 	}
 	kept = &late->hits[n];
@@ -43,32 +130,63 @@ static __always_inline bool put_off(struct hit *hit, struct registers *r, bool l
 	kept->pc = REGISTER_PC(r);
 	kept->stack = hit->stack;
 	kept->tid = hit->tid;
+	kept->index = n;
 	kept->leaving = leaving;
-	kept->failed = leaving && histograms && returns_error(hit, r);
-	if (!leaving && !histograms && hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
-		args.level = LEVEL_LATE + n;
-		put_off_args(hit, &args, r);
+	if (leaving) {
+		kept->failed = histograms && returns_error(hit, r);
+		late->open -= !!late->open;
+	} else {
+		kept->returns_to = returns_to(hit, r);
+		late->open++;
+		if (!histograms && hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS))
+			put_off_args(hit, n, r);
 	}
+	late->count = n + 1;
+	if (!late->open)
+		late->closed = n + 1;
 	return true;
 }
 
+/* Puts off the begin of a call, or counts it as lost. */
 static __always_inline void put_off_entry(struct hit *hit, struct registers *r)
 {
 	if (stacked)
 		hit->stack = stack_of(hit, r);
-	if (!put_off(hit, r, false) || !(hit->cookie & COOKIE_BOTH))
+	if (!put_off(hit, r, false)) {
+		LOSE(COOKIE_FUNCTION(hit->cookie), no_goroutine);
+		drop_args(hit);
+		return;
+	}
+	if (!(hit->cookie & COOKIE_BOTH))
 		return;
 	hit->now = bpf_ktime_get_ns();
 	put_off(hit, r, true);
 }
 
-struct telling {
-	struct registers *r;
-	struct late *late;
-	__u64 g;
-	__u32 tgid;
-	__u32 pad;
-};
+/*
+ * Has the hits told that wait, before one that can be read, and the program `next` go
+ * on with that one afterwards. Returns where there are none, or they are given up.
+ */
+static __always_inline void tell_late(struct hit *hit, struct registers *r, struct binary *binary,
+				      __u32 next)
+{
+	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
+	struct late *late = late_of(hit->g, hit->tgid);
+
+	if (!late)
+		return;
+	if (next == PROGRAM_NONE || !binary->settled || late->process != hit->process ||
+	    (late->owner && late->owner != hit->goid)) {
+		give_up(late, &key);
+		forget_late(&key);
+		return;
+	}
+	late->goid = hit->goid;
+	late->lo = hit->lo;
+	late->hi = hit->hi;
+	late->next = next;
+	bpf_tail_call(r, &programs, PROGRAM_CATCH_UP);
+}
 
 static long tell_one(__u32 n, void *context)
 {
@@ -77,56 +195,52 @@ static long tell_one(__u32 n, void *context)
 	struct hit hit = {.g = telling->g, .tgid = telling->tgid};
 	struct late_hit *kept;
 
-	if (n >= late->count || n >= LATE_HITS)
+	if (n >= telling->count || n >= LATE_HITS)
 		return 1;
 	kept = &late->hits[n];
-	if (kept->return_address < late->lo || kept->return_address >= late->hi)
-		return 0; /* the stack was moved */
+	if (kept->return_address < late->lo || kept->return_address >= late->hi) {
+		give_up_hit(telling, kept);
+		return 0;
+	}
 	hit.cookie = kept->cookie & cookie_bits;
 	hit.now = kept->now;
-	hit.goid = late->goid;
+	hit.goid = late->owner || n >= late->closed ? late->goid : 0;
 	hit.hi = late->hi;
 	hit.return_address = kept->return_address;
 	hit.depth = late->hi - kept->return_address;
 	hit.stack = kept->stack;
 	hit.tid = kept->tid;
 	hit.process = late->process;
-	hit.late = n + 1;
-	hit.failed = kept->failed;
-	if (kept->leaving) {
+	hit.late = kept;
+	if (kept->leaving)
 		pop_frame(&hit, telling->r);
-		return 0;
-	}
-	FIND(COOKIE_FUNCTION(hit.cookie), no_goroutine);
-	push_frame(&hit, telling->r, kept->pc);
+	else
+		push_frame(&hit, telling->r);
 	return 0;
 }
 
-/* Tells the hits of a goroutine that wait. */
+/* Tells the hits of a goroutine that wait: see tell_late. */
 SEC("uprobe.multi")
 int catch_up(struct registers *r)
 {
-	__u32 index = COOKIE_BINARY(bpf_get_attach_cookie(r)), next;
-	struct binary *binary = bpf_map_lookup_elem(&binaries, &index);
 	struct telling telling = {.r = r, .g = REGISTER_G(r)};
 	struct goroutine_key key = {.g = telling.g};
-	struct process *process;
 	struct hit hit = {};
+	__u32 next;
 
 	stay_on_stack_of_thread(r);
 	if (!identify(&hit))
 		return 0;
 	key.tgid = telling.tgid = hit.tgid;
-	process = bpf_map_lookup_elem(&processes, &hit.tgid);
 	telling.late = bpf_map_lookup_elem(&lates, &key);
 	if (!telling.late)
 		return 0;
 	next = telling.late->next;
-	/* where ends are not seen, the hits could be those of another goroutine */
-	if (binary && binary->settled && process && process->number == telling.late->process &&
-	    telling.late->count <= LATE_HITS)
+	telling.count = telling.late->count;
+	telling.late->count = 0;
+	if (telling.count <= LATE_HITS)
 		bpf_loop(LATE_HITS, tell_one, &telling, 0);
-	bpf_map_delete_elem(&lates, &key);
+	forget_late(&key);
 	bpf_tail_call(r, &programs, next);
 	return 0;
 }

@@ -231,20 +231,25 @@ struct late_hit {
 	__u64 cookie;
 	__u64 now;
 	__u64 return_address; /* where it lay */
+	__u64 returns_to;     /* it itself, at an entry; 0: it could not be read */
 	__u64 pc;	      /* of the site */
 	__u64 stack;	      /* the number of its stack, at an entry */
 	__u32 tid;
+	__u8 index;
 	__u8 leaving;
 	__u8 failed; /* the call returned an error, where calls are counted by duration */
-	__u8 pad[2];
+	__u8 pad;
 };
 
 /* Those of one goroutine, in order. */
 struct late {
 	__u64 goid, lo, hi; /* as the hit has them at which they are told */
+	__u64 owner;	    /* goid, where it had open calls when the first was put off */
 	__u32 process;	    /* its number */
 	__u32 next;	    /* the program that goes on then: enum program */
 	__u32 count;	    /* more than LATE_HITS: there were too many, none is told */
+	__u32 open;	    /* calls that have begun among them, and not ended */
+	__u32 closed;	    /* before that many, all that have begun have ended */
 	__u32 pad;
 	struct late_hit hits[LATE_HITS];
 };
@@ -254,7 +259,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__type(key, struct goroutine_key);
 	__type(value, struct late);
-	__uint(max_entries, 64);
+	__uint(max_entries, 1024);
 } lates SEC(".maps");
 
 /*

@@ -13,20 +13,6 @@
 __u64 executions = 0;
 __u64 exits = 0;
 
-SEC("raw_tp/sched_process_exit")
-int see_exit(void *ctx)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct hit hit = {};
-
-	if (!task->signal->live.counter && identify(&hit)) {
-		count(&exits);
-		bpf_map_delete_elem(&processes, &hit.tgid);
-		bpf_map_delete_elem(&relatives, &hit.tgid);
-	}
-	return 0;
-}
-
 struct bpf_map;
 
 /* A process whose calls end. */
@@ -35,6 +21,36 @@ struct ending {
 	__u32 tgid;
 	__u32 pad;
 };
+
+static long give_up_late(struct bpf_map *map, struct goroutine_key *key, struct late *late,
+			 struct ending *ending)
+{
+	struct goroutine_key at = *key;
+
+	if (at.tgid == ending->tgid) {
+		give_up(late, &at);
+		forget_late(&at);
+	}
+	return 0;
+}
+
+SEC("raw_tp/sched_process_exit")
+int see_exit(void *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct ending ending = {};
+	struct hit hit = {};
+
+	if (!task->signal->live.counter && identify(&hit)) {
+		count(&exits);
+		ending.tgid = hit.tgid;
+		if (waiting)
+			bpf_for_each_map_elem(&lates, give_up_late, &ending, 0);
+		bpf_map_delete_elem(&processes, &hit.tgid);
+		bpf_map_delete_elem(&relatives, &hit.tgid);
+	}
+	return 0;
+}
 
 static __always_inline void end_at_exec(struct frame *frame, struct frame_key *key,
 					struct ending *ending)
@@ -128,7 +144,8 @@ int see_exec(void *ctx)
 	bpf_for_each_map_elem(&goroutines, drop_one, &ending, 0);
 	bpf_for_each_map_elem(&panics, drop_one, &ending, 0);
 	bpf_for_each_map_elem(&statements, drop_one, &ending, 0);
-	bpf_for_each_map_elem(&lates, drop_one, &ending, 0);
+	if (waiting)
+		bpf_for_each_map_elem(&lates, give_up_late, &ending, 0);
 	bpf_map_delete_elem(&processes, &hit.tgid);
 	if (follow && bpf_map_update_elem(&relatives, &hit.tgid, &one, BPF_ANY))
 		count(&counted.relatives_full);

@@ -10,20 +10,15 @@ static __always_inline __u64 wakeup(void)
 	return waiting - wakeup_bytes < 4096 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
-#define LOSE_N(function_, cause, n)                                           \
+/* Counts a call that gives no event, under a cause that both structs have. */
+#define LOSE(function_, cause)                                                \
 	do {                                                                  \
 		__u32 index_ = function_;                                     \
 		struct losses *losses_ = bpf_map_lookup_elem(&lost, &index_); \
-		__sync_fetch_and_add(&counted.cause, n);                      \
+		count(&counted.cause);                                        \
 		if (losses_)                                                  \
-			__sync_fetch_and_add(&losses_->cause, n);             \
+			count(&losses_->cause);                               \
 	} while (0)
-
-/* Counts a call that gives no event, under a cause that both structs have. */
-#define LOSE(function_, cause) LOSE_N(function_, cause, 1)
-
-/* Takes that back. */
-#define FIND(function_, cause) LOSE_N(function_, cause, -1)
 
 /* Counts an event for which there was no room. */
 static __always_inline void not_sent(struct event *event)

@@ -28,14 +28,22 @@ static __always_inline bool begins_trace(struct hit *hit, struct context *contex
 		return false;
 #if defined(__TARGET_ARCH_arm64)
 	/* where the callee has put it is not known: only its own calls are seen */
-	if (hit->late)
-		return false;
 	returns_to = r->x[30];
+	barrier_var(returns_to); /* the verifier wants constant offsets from r */
+	if (hit->late)
+		returns_to = hit->late->returns_to;
 #else
 	/* a call from further out, whose stack is not there yet, is none of the loop's */
-	if (hit->depth < context->calls || bpf_probe_read_user(&returns_to, sizeof(returns_to),
-							       (void *)(hit->hi - context->calls)))
+	if (hit->depth < context->calls)
 		return false;
+	if (hit->late) { /* of what it was called by, nothing is left but its own */
+		if (hit->depth != context->calls)
+			return false;
+		returns_to = hit->late->returns_to;
+	} else if (bpf_probe_read_user(&returns_to, sizeof(returns_to),
+				       (void *)(hit->hi - context->calls))) {
+		return false;
+	}
 #endif
 	return is_root_call(context, returns_to);
 }

@@ -24,6 +24,7 @@ enum program {
 	PROGRAM_SPAWNED,
 	PROGRAM_CATCH_UP,
 	PROGRAMS,
+	PROGRAM_NONE = PROGRAMS,
 };
 
 /* Programs that others jump to: see late.h. */

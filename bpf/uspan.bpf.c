@@ -67,14 +67,17 @@ int enter(struct registers *r)
 	if (!condition_holds(r, COOKIE_CONDITION(cookie)))
 		return 0;
 	if (!look(&hit, r, cookie, false)) {
-		if (cookie & COOKIE_RESTART)
+		if (cookie & COOKIE_RESTART) {
+			if (hit.unknown == UNREADABLE_GOROUTINE)
+				keep_args(&hit, r);
 			return 0;
+		}
 		if (hit.unknown == UNKNOWN_PROCESS)
 			LOSE(COOKIE_FUNCTION(cookie), processes_full);
+		else if (hit.unknown == UNREADABLE_GOROUTINE)
+			put_off_entry(&hit, r);
 		else if (hit.unknown)
 			LOSE(COOKIE_FUNCTION(cookie), no_goroutine);
-		if (hit.unknown == UNREADABLE_GOROUTINE)
-			put_off_entry(&hit, r);
 		return 0;
 	}
 	if (cookie & COOKIE_RESTART) {
@@ -83,7 +86,7 @@ int enter(struct registers *r)
 	}
 	if (stacked)
 		hit.stack = stack_of(&hit, r);
-	push_frame(&hit, r, REGISTER_PC(r));
+	push_frame(&hit, r);
 	if (cookie & COOKIE_BOTH) {
 		hit.now = bpf_ktime_get_ns();
 		pop_frame(&hit, r);
@@ -132,8 +135,7 @@ int unwound(struct registers *r)
 		count(&counted.panics_full);
 		return 0;
 	}
-	if (!(cookie & ROLE_RECOVERY))
-		tell_late(&hit, r, PROGRAM_UNWOUND);
+	tell_late(&hit, r, binary, cookie & ROLE_RECOVERY ? PROGRAM_NONE : PROGRAM_UNWOUND);
 	if (cookie & ROLE_PANIC)
 		begin_panic(&hit, r, binary, END_PANIC);
 	else if (cookie & ROLE_GOEXIT)
@@ -167,7 +169,7 @@ int spawned(struct registers *r)
 		count(&counted.children_lost);
 		return 0;
 	}
-	tell_late(&hit, r, PROGRAM_SPAWNED);
+	tell_late(&hit, r, binary, PROGRAM_SPAWNED);
 	spawn(&hit, binary, site, r);
 	return 0;
 }

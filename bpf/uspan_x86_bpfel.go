@@ -287,21 +287,26 @@ type uspanLate struct {
 	Goid    uint64
 	Lo      uint64
 	Hi      uint64
+	Owner   uint64
 	Process uint32
 	Next    uint32
 	Count   uint32
+	Open    uint32
+	Closed  uint32
 	Pad     uint32
 	Hits    [16]struct {
 		_             structs.HostLayout
 		Cookie        uint64
 		Now           uint64
 		ReturnAddress uint64
+		ReturnsTo     uint64
 		Pc            uint64
 		Stack         uint64
 		Tid           uint32
+		Index         uint8
 		Leaving       uint8
 		Failed        uint8
-		Pad           [2]uint8
+		Pad           uint8
 	}
 }
 
@@ -633,7 +638,9 @@ const (
 	uspanVarTypeTurnKind     = "type_turn_kind"
 	uspanVarTypeValuesLayout = "type_values_layout"
 	uspanVarUnknownZero      = "unknown_zero"
+	uspanVarUnread           = "unread"
 	uspanVarValuesBytes      = "values_bytes"
+	uspanVarWaiting          = "waiting"
 	uspanVarWakeupBytes      = "wakeup_bytes"
 )
 
@@ -772,7 +779,9 @@ type uspanVariableSpecs struct {
 	TypeTurnKind     *ebpf.VariableSpec `ebpf:"type_turn_kind"`
 	TypeValuesLayout *ebpf.VariableSpec `ebpf:"type_values_layout"`
 	UnknownZero      *ebpf.VariableSpec `ebpf:"unknown_zero"`
+	Unread           *ebpf.VariableSpec `ebpf:"unread"`
 	ValuesBytes      *ebpf.VariableSpec `ebpf:"values_bytes"`
+	Waiting          *ebpf.VariableSpec `ebpf:"waiting"`
 	WakeupBytes      *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
 }
 
@@ -906,7 +915,9 @@ type uspanVariables struct {
 	TypeTurnKind     *ebpf.Variable `ebpf:"type_turn_kind"`
 	TypeValuesLayout *ebpf.Variable `ebpf:"type_values_layout"`
 	UnknownZero      *ebpf.Variable `ebpf:"unknown_zero"`
+	Unread           *ebpf.Variable `ebpf:"unread"`
 	ValuesBytes      *ebpf.Variable `ebpf:"values_bytes"`
+	Waiting          *ebpf.Variable `ebpf:"waiting"`
 	WakeupBytes      *ebpf.Variable `ebpf:"wakeup_bytes"`
 }
 

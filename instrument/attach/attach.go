@@ -107,6 +107,8 @@ type Session struct {
 	// `go` statements, could not be placed, by plan.
 	unwatched, rootless map[int]string
 	settled             []uint32 // the executables that are: see settle
+	// givenUp are calls that were put off and could not be told, by function.
+	givenUp map[uint32]uint64
 }
 
 // flushInterval is how long an event waits in the ring at most.
@@ -139,7 +141,7 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 	if err := tables.configure(spec, options, ns); err != nil {
 		return nil, fmt.Errorf("configure the BPF programs: %w", err)
 	}
-	session := &Session{plans: plans, tally: options.Tally, follow: options.Follow, base: tables.base, goBase: tables.goBase, multi: !options.NoMulti && hasMulti(), watched: make(map[int]bpf.Process), unwatched: make(map[int]string), rootless: make(map[int]string)}
+	session := &Session{plans: plans, tally: options.Tally, follow: options.Follow, base: tables.base, goBase: tables.goBase, multi: !options.NoMulti && hasMulti(), watched: make(map[int]bpf.Process), unwatched: make(map[int]string), rootless: make(map[int]string), givenUp: make(map[uint32]uint64)}
 	if !session.multi {
 		// A program is for links of one kind.
 		for _, name := range []string{"enter", "leave", "unwound", "spawned", "catch_up", "tally"} {
@@ -367,6 +369,9 @@ func (s *Session) Detach() error {
 func (s *Session) Lost() (bpf.Counters, error) {
 	var counters bpf.Counters
 	err := s.objects.Counted.Get(&counters)
+	for _, calls := range s.givenUp {
+		counters.NoGoroutine += calls
+	}
 	return counters, err
 }
 
@@ -379,6 +384,9 @@ func (s *Session) LostCalls() ([]bpf.Losses, error) {
 	read, err := s.objects.Lost.BatchLookup(&cursor, keys, all, nil)
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return nil, fmt.Errorf("read what was lost: %w", err)
+	}
+	for function, calls := range s.givenUp {
+		all[function].NoGoroutine += calls
 	}
 	return all[:read], nil
 }

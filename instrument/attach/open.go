@@ -69,16 +69,39 @@ func (s *Session) open(records []bpf.Record, key bpf.FrameKey, frame *bpf.Frame)
 }
 
 // drop removes what no call that is open needs: arguments that were kept for calls
-// that never began or were put off, these calls themselves, panics that were under way,
-// and which `go` statements have run: another process may have the id next. (Children are told apart by the number of
+// that never began, panics that were under way, and which `go` statements have run:
+// another process may have the id next. (Children are told apart by the number of
 // their process.)
 func (s *Session) drop(pid int) error {
 	of := func(tgid uint32) bool { return pid == 0 || tgid == uint32(pid) }
+	if pid == 0 {
+		// Those of a process that has ended are given up by the programs.
+		if err := s.giveUp(); err != nil {
+			return err
+		}
+	}
 	return errors.Join(
 		removeAll(s.objects.Values, func(key bpf.FrameKey) bool { return key.Level >= bpf.LevelLate && of(key.Tgid) }),
-		removeAll(s.objects.Lates, func(key bpf.GoroutineKey) bool { return of(key.Tgid) }),
 		removeAll(s.objects.Panics, func(key bpf.FrameKey) bool { return of(key.Tgid) }),
 		removeAll(s.objects.Statements, func(key bpf.StatementKey) bool { return of(key.Tgid) }))
+}
+
+// giveUp counts as lost the calls whose hits still wait to be told.
+func (s *Session) giveUp() error {
+	err := walk(s.objects.Lates, func(key bpf.GoroutineKey, late *bpf.Late) {
+		if late.Count > uint32(len(late.Hits)) { // they are counted
+			return
+		}
+		for _, hit := range late.Hits[:late.Count] {
+			if hit.Leaving == 0 {
+				s.givenUp[bpf.CookieFunction(hit.Cookie)]++
+			}
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("read the calls that were put off: %w", err)
+	}
+	return removeAll(s.objects.Lates, func(bpf.GoroutineKey) bool { return true })
 }
 
 // removeAll removes the entries of a map whose keys are wanted.

@@ -53,7 +53,7 @@ func (t *tables) size(spec *ebpf.CollectionSpec, options Options) {
 	} {
 		spec.Maps[name].MaxEntries = uint32(entries)
 	}
-	for _, name := range []string{"goroutines", "frames", "values", "processes", "relatives", "panics", "statements", "stacks", "buckets"} {
+	for _, name := range []string{"goroutines", "frames", "values", "processes", "relatives", "panics", "statements", "lates", "stacks", "buckets"} {
 		spec.Maps[name].Flags |= unix.BPF_F_NO_PREALLOC
 	}
 }
