@@ -284,10 +284,7 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 		hit->unknown = UNKNOWN_GOROUTINE;
 		return false;
 	}
-	tell_late(hit, r, binary,
-		  peek.slot ? PROGRAM_NONE
-		  : leaving ? PROGRAM_LEAVE
-			    : PROGRAM_ENTER);
+	tell_late(hit, r, binary, leaving ? PROGRAM_LEAVE : PROGRAM_ENTER);
 	return true;
 }
 

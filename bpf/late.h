@@ -10,10 +10,9 @@
  * own, as it cannot have ended, and those that have ended are told without a number
  * and a parent: its g may belong to another goroutine by now.
  *
- * Given up, and counted as lost, are hits of a goroutine that is not seen again, or
- * next by a program that cannot tell them; those of an executable whose ends of calls
- * are not all seen; too many at once; and those on a stack that was moved meanwhile:
- * how deep they were is not known then.
+ * Given up, and counted as lost, are hits of a goroutine that is not seen again; of
+ * an executable whose ends of calls are not all seen; too many at once; and those on
+ * a stack that was moved meanwhile: how deep they were is not known then.
  */
 #pragma once
 
@@ -175,7 +174,7 @@ static __always_inline void tell_late(struct hit *hit, struct registers *r, stru
 
 	if (!late)
 		return;
-	if (next == PROGRAM_NONE || !binary->settled || late->process != hit->process ||
+	if (!binary->settled || late->process != hit->process ||
 	    (late->owner && late->owner != hit->goid)) {
 		give_up(late, &key);
 		forget_late(&key);
@@ -219,12 +218,41 @@ static long tell_one(__u32 n, void *context)
 	return 0;
 }
 
+/* The goroutine that tell_late was called for, if it is g. */
+static __always_inline struct late *late_told(struct goroutine_key *key, __u64 g)
+{
+	struct late *late;
+
+	key->g = g;
+	late = bpf_map_lookup_elem(&lates, key);
+	return late && late->next != PROGRAM_NONE ? late : NULL;
+}
+
+/* Finds it as the program did that called tell_late: in the register, as the argument
+ * of a recovery, or in thread-local storage. */
+static __always_inline struct late *find_told(struct goroutine_key *key, struct registers *r)
+{
+	__u32 index = COOKIE_BINARY(bpf_get_attach_cookie(r));
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct binary *binary = bpf_map_lookup_elem(&binaries, &index);
+	struct late *late = late_told(key, REGISTER_G(r));
+	__u64 g;
+
+	if (!late)
+		late = late_told(key, ARGUMENT_0(r));
+	if (!late && binary &&
+	    !bpf_probe_read_user(&g, sizeof(g),
+				 (void *)(THREAD_POINTER(task) + binary->tls_offset)))
+		late = late_told(key, g);
+	return late;
+}
+
 /* Tells the hits of a goroutine that wait: see tell_late. */
 SEC("uprobe.multi")
 int catch_up(struct registers *r)
 {
-	struct telling telling = {.r = r, .g = REGISTER_G(r)};
-	struct goroutine_key key = {.g = telling.g};
+	struct telling telling = {.r = r};
+	struct goroutine_key key = {};
 	struct hit hit = {};
 	__u32 next;
 
@@ -232,9 +260,10 @@ int catch_up(struct registers *r)
 	if (!identify(&hit))
 		return 0;
 	key.tgid = telling.tgid = hit.tgid;
-	telling.late = bpf_map_lookup_elem(&lates, &key);
+	telling.late = find_told(&key, r);
 	if (!telling.late)
 		return 0;
+	telling.g = key.g;
 	next = telling.late->next;
 	telling.count = telling.late->count;
 	telling.late->count = 0;

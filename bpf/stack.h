@@ -18,13 +18,13 @@ int spawned(struct registers *r);
 int catch_up(struct registers *r);
 
 enum program {
+	PROGRAM_NONE,
 	PROGRAM_ENTER,
 	PROGRAM_LEAVE,
 	PROGRAM_UNWOUND,
 	PROGRAM_SPAWNED,
 	PROGRAM_CATCH_UP,
 	PROGRAMS,
-	PROGRAM_NONE = PROGRAMS,
 };
 
 /* Programs that others jump to: see late.h. */

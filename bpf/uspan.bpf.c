@@ -135,7 +135,7 @@ int unwound(struct registers *r)
 		count(&counted.panics_full);
 		return 0;
 	}
-	tell_late(&hit, r, binary, cookie & ROLE_RECOVERY ? PROGRAM_NONE : PROGRAM_UNWOUND);
+	tell_late(&hit, r, binary, PROGRAM_UNWOUND);
 	if (cookie & ROLE_PANIC)
 		begin_panic(&hit, r, binary, END_PANIC);
 	else if (cookie & ROLE_GOEXIT)

@@ -26,12 +26,20 @@ go 1.18
 -- g_amd64.s --
 #include "textflag.h"
 
+TEXT ·assembly(SB), NOSPLIT, $0-0
+	NOP
+	RET
+
 TEXT ·g(SB), NOSPLIT, $0-8
 	MOVQ (TLS), AX
 	MOVQ AX, ret+0(FP)
 	RET
 -- g_arm64.s --
 #include "textflag.h"
+
+TEXT ·assembly(SB), NOSPLIT, $0-0
+	NOP
+	RET
 
 TEXT ·g(SB), NOSPLIT, $0-8
 	MOVD g, ret+0(FP)
@@ -62,6 +70,8 @@ import (
 
 // g is where the runtime keeps what it knows of this goroutine.
 func g() uintptr
+
+func assembly()
 
 var sum int
 
@@ -109,8 +119,79 @@ func hold(n int) int {
 		<-ended
 	case "panic":
 		panic(failure)
+	case "assembly":
+		assembly()
 	}
 	return n
+}
+
+// goes waits until the page is away, comes until it is back.
+//
+//go:noinline
+//go:nosplit
+func goes() {
+	atomic.StoreInt32(&away, 1)
+	for atomic.LoadInt32(&away) != 2 {
+	}
+}
+
+//go:noinline
+//go:nosplit
+func comes() {
+	atomic.StoreInt32(&away, 3)
+	for atomic.LoadInt32(&away) != 4 {
+	}
+}
+
+//go:noinline
+func deep(n int) int {
+	var a [512]byte
+	if n > 0 {
+		a[n] = byte(deep(n - 1))
+	}
+	return int(a[n/2]) + n
+}
+
+// grow has its stack moved, and returns while the page is away.
+//
+//go:noinline
+func grow(n int) int {
+	deep(n)
+	goes()
+	return n
+}
+
+// recovers calls grow while it panics, and recovers before anything else is seen.
+//
+//go:noinline
+func recovers() {
+	defer func() {
+		grow(20)
+		comes()
+		time.Sleep(time.Millisecond)
+		recover()
+	}()
+	panic(failure)
+}
+
+// start begins goroutines until one has the g that has ended.
+//
+//go:noinline
+func start(ended uintptr) bool {
+	found := make(chan bool, 4000)
+	var all sync.WaitGroup
+	for i := 0; i < 2000; i++ {
+		all.Add(1)
+		go func() {
+			if g() == ended {
+				leaf(2000)
+				found <- true
+			}
+			all.Done()
+		}()
+	}
+	all.Wait()
+	return len(found) > 0
 }
 
 //go:noinline
@@ -121,9 +202,18 @@ func child(ended chan bool) { close(ended) }
 //go:noinline
 func work(leaves int) {
 	defer func() { _ = recover() }()
-	atomic.StoreInt32(&away, 1)
-	for atomic.LoadInt32(&away) != 2 {
+	switch os.Args[2] {
+	case "grow":
+		grow(20)
+		comes()
+		leaf(1000)
+		return
+	case "recover":
+		recovers()
+		leaf(1000)
+		return
 	}
+	goes()
 	nest(10)
 	fail(1)
 	for n := 0; n < leaves; n++ {
@@ -163,7 +253,13 @@ func main() {
 			gs[i] = g()
 			ready.Done()
 			if <-turns[i] {
-				work(leaves)
+				if os.Args[2] == "end" {
+					goes()
+					leaf(100)
+					comes()
+				} else {
+					work(leaves)
+				}
 				done.Done()
 			}
 		}(i)
@@ -192,6 +288,8 @@ func main() {
 	try("bring the page back", ioctl(fd, 0xc028aa03, unsafe.Pointer(&back)))
 	atomic.StoreInt32(&away, 4)
 	done.Wait()
+	for n := 0; os.Args[2] == "end" && n < 100 && !start(gs[i]); n++ {
+	}
 	fmt.Println("done", sum)
 }
 
@@ -221,10 +319,11 @@ func TestLate(t *testing.T) {
 				"leaf(100) -> " + untold + " in work(1)",
 			}
 			for then, end := range map[string][]string{
-				"return": {"hold(7) -> [7] in work(1)"},
-				"call":   {"hold(7) -> [7] in work(1)", "leaf(1000) -> [1001] in hold(7)"},
-				"go":     {"hold(7) -> [7] in work(1)", "child -> [] in hold(7)"},
-				"panic":  {"hold(7) -> panic in work(1)"},
+				"return":   {"hold(7) -> [7] in work(1)"},
+				"call":     {"hold(7) -> [7] in work(1)", "leaf(1000) -> [1001] in hold(7)"},
+				"go":       {"hold(7) -> [7] in work(1)", "child -> [] in hold(7)"},
+				"panic":    {"hold(7) -> panic in work(1)"},
+				"assembly": {"hold(7) -> [7] in work(1)", "assembly -> [] in hold(7)"},
 			} {
 				spans, summary := traceAway(t, exe, 1, then)
 				got := describe(spans)
@@ -255,6 +354,47 @@ func TestLate(t *testing.T) {
 	}
 }
 
+// Where the return alone is put off: it is told before the next hit, be it a recovery,
+// on a stack that was moved before.
+func TestLateReturn(t *testing.T) {
+	exe := testprog.Build(t, awayProgram, testprog.Options{})
+	kerneltest.Require(t)
+	const untold = "ret.0: the goroutine could not be read when the call returned"
+	for how, want := range map[string][]string{
+		"grow":    {"work(1) -> [] in nothing", "grow(20) -> " + untold + " in work(1)", "leaf(1000) -> [1001] in work(1)"},
+		"recover": {"work(1) -> [] in nothing", "recovers -> [] in work(1)", "grow(20) -> " + untold + " in recovers", "leaf(1000) -> [1001] in work(1)"},
+	} {
+		spans, summary := traceAway(t, exe, 1, how)
+		if got := describe(spans); !slices.Equal(got, want) || summary.LostSpans() != 0 || summary.Lost.Unpaired != 0 {
+			t.Errorf("%s: %+v\n%s\nnot\n%s", how, summary, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
+// A call that was put off and has ended is not taken for one of the goroutine that has
+// its g by then.
+func TestLateOfEnded(t *testing.T) {
+	exe := testprog.Build(t, awayProgram, testprog.Options{})
+	kerneltest.Require(t)
+	spans, summary := traceAway(t, exe, 1, "end")
+	byID := make(map[span.ID]*span.Span)
+	calls := make(map[string]*span.Span)
+	for _, s := range spans {
+		byID[s.ID] = s
+		calls[fmt.Sprint(s.Function.FullName, s.Args[0].Value)] = s
+	}
+	first, next := calls["main.leaf100"], calls["main.leaf2000"]
+	if first == nil || next == nil || summary.LostSpans() != 0 {
+		t.Fatalf("%d spans, %+v", len(spans), summary)
+	}
+	if first.Parent != (span.ID{}) || first.Goroutine != 0 || first.TraceID == next.TraceID {
+		t.Errorf("the call of the goroutine that has ended is of goroutine %d, in %v", first.Goroutine, byID[first.Parent])
+	}
+	if parent := byID[next.Parent]; parent == nil || parent.Function.FullName != "main.start" || next.Goroutine == 0 {
+		t.Errorf("that of the next one is of goroutine %d, in %v", next.Goroutine, parent)
+	}
+}
+
 // The same calls, counted by their durations and errors.
 func TestLateHistograms(t *testing.T) {
 	exe := testprog.Build(t, awayProgram, testprog.Options{})
@@ -273,7 +413,8 @@ func TestLateHistograms(t *testing.T) {
 	}
 }
 
-var awayPatterns = []string{"main.work", "main.nest", "main.leaf", "main.fail", "main.hold", "main.child"}
+var awayPatterns = []string{"main.work", "main.nest", "main.leaf", "main.fail", "main.hold", "main.child",
+	"main.assembly", "main.grow", "main.recovers", "main.start"}
 
 // awayCommand has no signals that preempt: what handles them touches the goroutine,
 // which would sleep for ever.
@@ -296,7 +437,11 @@ func traceAway(t *testing.T, exe string, leaves int, then string) ([]*span.Span,
 func describe(spans []*span.Span) (lines []string) {
 	slices.SortFunc(spans, func(a, b *span.Span) int { return a.Start.Compare(b.Start) })
 	name := func(s *span.Span) string {
-		n, ok := s.Args[0].Value.(int64)
+		var n int64
+		ok := len(s.Args) > 0
+		if ok {
+			n, ok = s.Args[0].Value.(int64)
+		}
 		if !ok {
 			return strings.TrimPrefix(s.Function.FullName, "main.")
 		}
