@@ -157,8 +157,11 @@ static __always_inline __u8 inherit(struct hit *hit, struct binary *binary, stru
 	struct pair *pair;
 	__u64 parent = 0;
 
-	if (!binary->thread_offset || !hit->goid ||
-	    bpf_probe_read_user(&key.gopc, sizeof(key.gopc),
+	if (!binary->thread_offset)
+		return 0;
+	if (!hit->goid)
+		return hit->late ? EVENT_PARENT_UNKNOWN : 0;
+	if (bpf_probe_read_user(&key.gopc, sizeof(key.gopc),
 				(void *)(hit->g + binary->gopc_offset)))
 		return 0;
 	pair = pair_of(hit, hit->goid);

@@ -237,10 +237,8 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 			return;
 		goroutine->goid = hit->goid;
 		goroutine->process = hit->process;
-		if (binary && !histograms && hit->goid)
+		if (binary && !histograms)
 			flags = inherit(hit, binary, &goroutine->context);
-		else if (binary && binary->thread_offset && !histograms)
-			flags = EVENT_PARENT_UNKNOWN;
 	}
 
 	frame_key.level = goroutine->level;
