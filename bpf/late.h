@@ -133,7 +133,8 @@ static __always_inline bool put_off(struct hit *hit, struct registers *r, bool l
 	kept->leaving = leaving;
 	if (leaving) {
 		kept->failed = histograms && returns_error(hit, r);
-		late->open -= !!late->open;
+		if (late->open)
+			late->open--;
 	} else {
 		kept->returns_to = returns_to(hit, r);
 		late->open++;

@@ -259,7 +259,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__type(key, struct goroutine_key);
 	__type(value, struct late);
-	__uint(max_entries, 1024);
+	__uint(max_entries, 256);
 } lates SEC(".maps");
 
 /*

@@ -62,26 +62,24 @@ int enter(struct registers *r)
 {
 	__u64 cookie = bpf_get_attach_cookie(r) & cookie_bits;
 	struct hit hit = {};
+	bool known;
 
 	stay_on_stack_of_thread(r);
 	if (!condition_holds(r, COOKIE_CONDITION(cookie)))
 		return 0;
-	if (!look(&hit, r, cookie, false)) {
-		if (cookie & COOKIE_RESTART) {
-			if (hit.unknown == UNREADABLE_GOROUTINE)
-				keep_args(&hit, r);
-			return 0;
-		}
+	known = look(&hit, r, cookie, false);
+	if (cookie & COOKIE_RESTART) {
+		if (known || hit.unknown == UNREADABLE_GOROUTINE)
+			keep_args(&hit, r);
+		return 0;
+	}
+	if (!known) {
 		if (hit.unknown == UNKNOWN_PROCESS)
 			LOSE(COOKIE_FUNCTION(cookie), processes_full);
 		else if (hit.unknown == UNREADABLE_GOROUTINE)
 			put_off_entry(&hit, r);
 		else if (hit.unknown)
 			LOSE(COOKIE_FUNCTION(cookie), no_goroutine);
-		return 0;
-	}
-	if (cookie & COOKIE_RESTART) {
-		keep_args(&hit, r);
 		return 0;
 	}
 	if (stacked)

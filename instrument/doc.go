@@ -64,6 +64,9 @@
 // Stack: the functions that are open at the entry of a call, from the call to the
 // first of its goroutine. Tally: the calls counted by their stacks in the kernel.
 //
+// Put off, late: of hits whose goroutine cannot be read at that moment, as the kernel
+// moves its memory; they are told before its next hit that can be.
+//
 // Lost: a call of a traced function that gave no span, counted by cause.
 // Unpaired: a return of a call that began before the probes were there.
 package instrument
