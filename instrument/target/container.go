@@ -22,32 +22,37 @@ func ContainerOf(pid int) string {
 	return containerByMounts(string(text))
 }
 
+// containerByCgroup finds the innermost id. A hierarchy of version 1 that an inner
+// container's runtime does not know, as misc or rdma, has the outer one's alone.
 func containerByCgroup(text string) string {
+	var id string
+	deepest := -1
 	for _, c := range parseCgroups(text) {
 		segments := strings.Split(c.path, "/")
-		for i := len(segments) - 1; i >= 0; i-- {
-			if id, ok := containerName(segments[i]); ok {
-				return id
-			}
+		for i := len(segments) - 1; i > deepest; i-- {
+			name, ok := containerName(segments[i])
 			// /ecs/TASK/TASK-NUMBER: what the metadata of Fargate tasks calls
 			// the container's id.
-			if i >= 2 && segments[i-2] == "ecs" && isFargate(segments[i]) {
-				return segments[i]
+			if !ok && i >= 2 && segments[i-2] == "ecs" && isFargate(segments[i]) {
+				name, ok = segments[i], true
+			}
+			if ok {
+				id, deepest = name, i
 			}
 		}
 	}
-	return ""
+	return id
 }
 
 // idLength is the number of hexadecimal digits of a container's id.
 const idLength = 64
 
 // containerName returns the id in the name of a container's cgroup: alone
-// (docker, containerd) or behind the runtime's name (docker-, crio-,
-// cri-containerd-, libpod-) with .scope, where systemd manages the cgroups, or
-// behind a slice and the runtime's name (SLICE:cri-containerd:ID). The processes
-// that watch a container (crio-conmon-, libpod-conmon-) have cgroups of like
-// names and are not in it.
+// (docker, containerd), behind the runtime's name (docker-, crio-, nerdctl-,
+// cri-containerd-, libpod-, libpod-payload-), with .scope where systemd manages
+// the cgroups, or behind a slice and the runtime's name (SLICE:cri-containerd:ID).
+// The processes that watch a container (crio-conmon-, libpod-conmon-) have cgroups
+// of like names and are not in it.
 func containerName(name string) (id string, ok bool) {
 	name = strings.TrimSuffix(name, ".scope")
 	if len(name) < idLength {
@@ -70,24 +75,33 @@ func isFargate(name string) bool {
 
 func isHex(text string) bool { return strings.Trim(text, "0123456789abcdef") == "" }
 
-// containerByMounts finds the id in the source of the files that docker and
-// podman mount into a container. In a pod of Kubernetes these belong to the
-// pod's sandbox, and the id would be another container's.
+// containerByMounts finds the id in the source of the files that docker, nerdctl
+// and podman mount into a container. In a pod of Kubernetes these belong to the
+// pod's sandbox, and the id would be another container's. (So it is in a container
+// that docker runs with --network container:OTHER, which nothing in there tells.)
 func containerByMounts(text string) string {
 	var id string
 	for _, m := range parseMounts(text) {
-		if strings.Contains(m.root, "/kubelet/pods/") || strings.Contains(m.root, "/sandboxes/") {
+		if inPod(m) {
 			return ""
 		}
 		if m.point != "/etc/hostname" && m.point != "/run/.containerenv" {
 			continue
 		}
-		// …/containers/ID/hostname, …/overlay-containers/ID/userdata/hostname
-		dir := strings.TrimSuffix(path.Dir(m.root), "/userdata")
-		kind, name := path.Split(dir)
-		if strings.HasSuffix(kind, "containers/") && len(name) == idLength && isHex(name) {
+		// …/containers/ID/hostname, …/overlay-containers/ID/userdata/hostname,
+		// nerdctl/…/containers/NAMESPACE/ID/hostname
+		kind, name := path.Split(strings.TrimSuffix(path.Dir(m.root), "/userdata"))
+		ofContainers := strings.HasSuffix(kind, "containers/") || strings.HasSuffix(path.Dir(path.Clean(kind)), "/containers")
+		if ofContainers && len(name) == idLength && isHex(name) {
 			id = name
 		}
 	}
 	return id
+}
+
+// inPod says whether it is the kubelet or its runtime that mounted this.
+func inPod(m mount) bool {
+	return strings.Contains(m.root, "/kubelet/pods/") || strings.Contains(m.root, "/sandboxes/") ||
+		m.point == "/dev/termination-log" ||
+		m.point == "/etc/hosts" && path.Base(m.root) == "etc-hosts" // pods/UID/etc-hosts, wherever the kubelet keeps them
 }
