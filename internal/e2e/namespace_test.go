@@ -117,6 +117,51 @@ func TestTargetInNamespacesWithoutRoot(t *testing.T) {
 	u.says(t, `host name of another UTS namespace: operation not permitted`)
 }
 
+// A program in a network namespace that ip(8) made is traced from outside of it by
+// its process id, and started by a uspan in it.
+func TestNetworkNamespace(t *testing.T) {
+	requireNamespaces(t)
+	if _, err := exec.LookPath("ip"); err != nil {
+		kerneltest.Missing(t, "needs ip")
+	}
+	uspan, exe := filepath.Join(build(t, "./cmd/uspan"), "uspan"), buildWorker(t)
+	namespace := fmt.Sprintf("uspan-test-%d", os.Getpid())
+	ip := func(args ...string) *exec.Cmd { return exec.Command("ip", append([]string{"netns"}, args...)...) }
+	if out, err := ip("add", namespace).CombinedOutput(); err != nil {
+		t.Fatalf("ip netns add: %v\n%s", err, out)
+	}
+	t.Cleanup(func() { ip("delete", namespace).Run() })
+	inside := func(pid int) {
+		t.Helper()
+		if out, err := ip("identify", strconv.Itoa(pid)).Output(); err != nil || strings.TrimSpace(string(out)) != namespace {
+			t.Errorf("process %d is in the network namespace %q, %v", pid, out, err)
+		}
+	}
+
+	t.Run("attach", func(t *testing.T) {
+		w := startWorker(t, "inner", ip("exec", namespace, exe)) // in the place of ip
+		pid := w.Process.Pid
+		inside(pid)
+		u := startTracer(t, []string{uspan}, strconv.Itoa(pid))
+		w.work(t, 1000)
+		resources := checkCalls(t, u.finish(t), map[string]int{"inner": 1000})
+		checkResource(t, resources["inner"], map[string]any{"process.pid": int64(pid), "process.executable.path": exe})
+	})
+	t.Run("run", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "spans.json")
+		w := startWorker(t, "inner", ip("exec", namespace, uspan, "run", "-f", "main.work", "-o", "json="+file, "--", exe))
+		pid := leaf(w.Process.Pid)
+		inside(pid)
+		w.work(t, 1000)
+		w.end()
+		if err := w.Wait(); err != nil {
+			t.Fatalf("%v\n%s", err, w.Stderr)
+		}
+		resources := checkCalls(t, readSpans(t, file), map[string]int{"inner": 1000})
+		checkResource(t, resources["inner"], map[string]any{"process.pid": int64(pid), "process.executable.path": exe})
+	})
+}
+
 // Root of a user namespace, as in a rootless container, is told what it lacks.
 func TestUspanInUserNamespace(t *testing.T) {
 	requireNamespaces(t)

@@ -210,12 +210,17 @@ func start(t *testing.T, file string, cmd *exec.Cmd) *tracer {
 	}
 }
 
-// leaf is the process that commands such as unshare and nsenter have started in
-// the end, each as its only child.
+// leaf is the process that commands such as unshare, nsenter and uspan have started
+// in the end, each as its only child, whichever of its threads did.
 func leaf(pid int) int {
 	for {
-		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
-		child, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		var children []byte
+		lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+		for _, list := range lists {
+			text, _ := os.ReadFile(list)
+			children = append(children, text...)
+		}
+		child, err := strconv.Atoi(string(bytes.TrimSpace(children)))
 		if err != nil {
 			return pid
 		}
