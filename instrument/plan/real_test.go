@@ -3,10 +3,13 @@ package plan
 import (
 	"cmp"
 	"debug/elf"
+	"go/version"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -45,8 +48,8 @@ var fetched = []real{
 }
 
 // Real executables are planned as their symbol tables and another decoder have
-// them: those of Debian's Docker and of the toolchains in a part of their
-// functions, and with TEST_ALL=1 in all of them, and more that are fetched.
+// them: those of Debian's Docker and of the toolchains, the decoder with a part of
+// their functions, and with TEST_ALL=1 with all of them, and more that are fetched.
 func TestRealExecutables(t *testing.T) {
 	all := os.Getenv("TEST_ALL") == "1"
 	var paths []string
@@ -97,10 +100,10 @@ func checkReal(t *testing.T, path string, all bool) {
 		functions = append(functions, &p.Functions[i])
 	}
 	symbols := symbolsOf(t, path)
+	if symbols != nil {
+		compareNames(t, p, symbols)
+	}
 	for _, fn := range functions {
-		if names := symbols[fn.Entry]; symbols != nil && len(names) == 0 {
-			t.Errorf("%s at %#x: no symbol is there", fn.Symbol, fn.Entry)
-		}
 		if !fn.Assembly && !fn.Restarts() {
 			checkFunction(t, f, fn)
 		}
@@ -113,7 +116,63 @@ func checkReal(t *testing.T, path string, all bool) {
 	}
 }
 
-// symbolsOf are the functions of the symbol table; nil where there is none.
+// compareNames compares a plan for everything with the symbol table: what the plan
+// has, or says that it cannot trace, is there by the same name, and what is there
+// and not in the plan was made by the compiler, and counted as left out.
+func compareNames(t *testing.T, p *Plan, symbols map[uint64][]string) {
+	t.Helper()
+	withTypes := version.Compare(p.File.GoVersion, "go1.21") >= 0
+	// asListed is a symbol as the function table has it: that writes · where the
+	// symbol table may have a dot, does not tell ABI0 (assembly, and what C calls),
+	// and before Go 1.21 has no type arguments.
+	asListed := func(symbol string) string {
+		symbol = strings.ReplaceAll(strings.TrimSuffix(symbol, ".abi0"), "·", ".")
+		open, shut := strings.IndexByte(symbol, '['), strings.LastIndexByte(symbol, ']')
+		if withTypes || open < 0 || shut < open {
+			return symbol
+		}
+		return symbol[:open] + "[...]" + symbol[shut+1:]
+	}
+	planned := make(map[uint64]bool)
+	check := func(fn *gobin.Function) {
+		planned[fn.Entry] = true
+		name := strings.ReplaceAll(fn.Symbol, "·", ".")
+		if !slices.ContainsFunc(symbols[fn.Entry], func(symbol string) bool { return asListed(symbol) == name }) {
+			t.Errorf("%s at %#x: the symbol table has %q", fn.Symbol, fn.Entry, symbols[fn.Entry])
+		}
+	}
+	for i := range p.Functions {
+		check(&p.Functions[i].Function)
+	}
+	for i := range p.Skipped {
+		check(&p.Skipped[i].Function)
+	}
+	left, omitted := 0, 0
+	for entry, names := range symbols {
+		if planned[entry] {
+			continue
+		}
+		left++
+		// Wrappers of methods and of calling conventions, and before Go 1.22 those of
+		// go and defer statements, are called like what the source declares.
+		if fn, ok := p.File.Lookup(entry); !ok || fn.Entry != entry || !fn.Wrapper && !compilerMade.MatchString(names[0]) {
+			t.Errorf("%s at %#x is not in the plan", names, entry)
+		}
+	}
+	for _, n := range p.Omitted {
+		omitted += n
+	}
+	if left != omitted {
+		t.Errorf("%d functions are not in the plan, and %d are counted as left out", left, omitted)
+	}
+}
+
+// compilerMade are the names of functions that no source declares.
+var compilerMade = regexp.MustCompile(`^type[:.]\.(eq|hash)\.|\.(gowrap|deferwrap)\d+$|-fm$|-range\d+$|\.map\.init\.\d+$`)
+
+// symbolsOf are the functions that the symbol table has in Go's part of the text,
+// without the marks that the linker sets there; nil where there is no such table. C
+// code that a C linker added lies outside of that part.
 func symbolsOf(t *testing.T, path string) map[uint64][]string {
 	t.Helper()
 	f, err := elf.Open(path)
@@ -125,12 +184,20 @@ func symbolsOf(t *testing.T, path string) map[uint64][]string {
 	if err != nil {
 		return nil
 	}
+	var first, last uint64
 	symbols := make(map[uint64][]string)
 	for _, s := range all {
-		if elf.ST_TYPE(s.Info) == elf.STT_FUNC {
+		switch {
+		case s.Name == "runtime.text":
+			first = s.Value
+		case s.Name == "runtime.etext":
+			last = s.Value
+		case s.Name == "go:textfipsstart" || s.Name == "go:textfipsend":
+		case elf.ST_TYPE(s.Info) == elf.STT_FUNC:
 			symbols[s.Value] = append(symbols[s.Value], s.Name)
 		}
 	}
+	maps.DeleteFunc(symbols, func(entry uint64, _ []string) bool { return entry < first || entry >= last })
 	return symbols
 }
 
