@@ -51,7 +51,7 @@ func treeMatrix() []testprog.Options {
 func unusual(versions ...string) (all []testprog.Options) {
 	for _, version := range versions {
 		all = append(all, testprog.Options{GoVersion: version, Flags: []string{"-gcflags=all=-N -l"}})
-		if testprog.Sanitizers() {
+		if testprog.Race(version) {
 			all = append(all, testprog.Options{GoVersion: version, Cgo: true, Flags: []string{"-race"}})
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -232,7 +233,7 @@ func require(t testing.TB, o Options) {
 		tools = append(tools, o.tool("objcopy"))
 	}
 	if strings.Contains(strings.Join(o.Flags, " "), "-fuse-ld=gold") {
-		tools = append(tools, "ld.gold")
+		tools = append(tools, o.tool("ld.gold"))
 	}
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -252,6 +253,26 @@ func (o Options) tool(name string) string {
 		return "x86_64-linux-gnu-" + name
 	}
 	return o.arch() + "-linux-gnu-" + name
+}
+
+// cc is the C compiler. For -asan the go command asks it for its version, and takes
+// none that does not call itself gcc: one for another machine does where it is
+// called so.
+func (o Options) cc(t testing.TB) string {
+	t.Helper()
+	name := o.tool("gcc")
+	if !o.Cgo || name == "gcc" || !slices.Contains(o.Flags, "-asan") {
+		return name
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gcc := filepath.Join(t.TempDir(), "gcc")
+	if err := os.Symlink(path, gcc); err != nil {
+		t.Fatal(err)
+	}
+	return gcc
 }
 
 // skip skips a test, or fails it where the machine is meant to have everything.
@@ -276,7 +297,7 @@ func run(t testing.TB, o Options, dir string, args []string) {
 		flags = "-mod=mod"
 	}
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+o.version(), "GOFLAGS="+flags, "GOWORK=off",
-		"GOOS=linux", "GOARCH="+o.arch(), "CGO_ENABLED="+cgo, "CC="+o.tool("gcc"), "GOEXPERIMENT="+o.Experiment)
+		"GOOS=linux", "GOARCH="+o.arch(), "CGO_ENABLED="+cgo, "CC="+o.cc(t), "GOEXPERIMENT="+o.Experiment)
 	output, err := cmd.CombinedOutput()
 	if err == nil {
 		return

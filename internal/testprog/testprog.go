@@ -4,6 +4,7 @@ package testprog
 
 import (
 	"cmp"
+	"go/version"
 	"os"
 	"os/exec"
 	"runtime"
@@ -124,17 +125,21 @@ func Matrix() []Options {
 			Options{GoVersion: version, Flags: pie, NoHeaders: true},
 			Options{GoVersion: version, Cgo: true, Flags: []string{"-tags=thread"}, Strip: true},
 			Options{GoVersion: version, Cgo: true, Flags: []string{"-buildmode=pie", static}},
-		)
-		if !Sanitizers() {
-			continue
-		}
-		all = append(all,
 			Options{GoVersion: version, Cgo: true, Flags: []string{"-tags=thread", "-ldflags=-extldflags=-fuse-ld=gold"}, NoHeaders: true},
-			Options{GoVersion: version, Cgo: true, Flags: []string{"-race"}},
 			Options{GoVersion: version, Cgo: true, Flags: []string{"-asan"}},
 		)
+		if Race(version) {
+			all = append(all, Options{GoVersion: version, Cgo: true, Flags: []string{"-race"}})
+		}
 	}
 	return all
+}
+
+// Race says whether a release of Go can build programs with -race: before Go 1.21
+// it has the library of the race detector for the machine alone that it is for,
+// which is amd64 here.
+func Race(goVersion string) bool {
+	return version.Compare(goVersion, "go1.21") >= 0 || (Options{}).arch() == "amd64"
 }
 
 // Minors are, with TEST_MINORS=1, two builds of each minor version that Matrix leaves out.
@@ -147,10 +152,6 @@ func Minors() (all []Options) {
 	}
 	return all
 }
-
-// Sanitizers says whether programs can be built that need the libraries of a C compiler
-// for the machine: one for another machine lacks them.
-func Sanitizers() bool { return (Options{}).arch() == "amd64" }
 
 // MatrixARM64 is Matrix for arm64. Those of the ways that need a C compiler and
 // strip(1) for it are left out where this machine has none.
