@@ -140,9 +140,11 @@ func goLibrary(p *target.Process) error {
 		if err != nil {
 			continue
 		}
-		_, err = gobin.NewFile(file, path)
+		if gobin.BuiltByGo(file) {
+			_, err = gobin.NewFile(file, path)
+		}
 		file.Close()
-		if err != nil && !errors.Is(err, gobin.ErrNotGo) {
+		if err != nil {
 			return err
 		}
 	}

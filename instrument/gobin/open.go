@@ -132,6 +132,12 @@ func (f *File) identify() error {
 	return f.refuseCompressed()
 }
 
+// BuiltByGo says whether the go command has built a file, be it one that NewFile refuses.
+func BuiltByGo(r io.ReaderAt) bool {
+	_, err := buildinfo.Read(r)
+	return err == nil
+}
+
 // readBuildInfo says who built the file.
 func (f *File) readBuildInfo() error {
 	info, err := buildinfo.Read(f.reader)
