@@ -98,7 +98,21 @@ func counted(r *result) string {
 		return text
 	}
 	return fmt.Sprintf("%s: %s; %d ways to build", text,
-		strings.Join(slices.SortedFunc(maps.Keys(versions), compareVersions), ", "), len(builds))
+		releases(slices.SortedFunc(maps.Keys(versions), compareVersions)), len(builds))
+}
+
+// releases are those of Go, in order: each by itself, unless no minor version between
+// the first and the last is left out.
+func releases(versions []string) string {
+	for i := 1; i < len(versions); i++ {
+		if numbers(versions[i])[1] > numbers(versions[i-1])[1]+1 {
+			return strings.Join(versions, ", ")
+		}
+	}
+	if len(versions) < 3 {
+		return strings.Join(versions, ", ")
+	}
+	return versions[0] + " to " + versions[len(versions)-1] + ", every minor version"
 }
 
 // page is the whole page.
