@@ -23,28 +23,13 @@ const awayProgram = `
 module example.com/away
 
 go 1.18
--- g_amd64.s --
+-- assembly.s --
 #include "textflag.h"
 
 TEXT ·assembly(SB), NOSPLIT, $0-0
 	NOP
 	RET
-
-TEXT ·g(SB), NOSPLIT, $0-8
-	MOVQ (TLS), AX
-	MOVQ AX, ret+0(FP)
-	RET
--- g_arm64.s --
-#include "textflag.h"
-
-TEXT ·assembly(SB), NOSPLIT, $0-0
-	NOP
-	RET
-
-TEXT ·g(SB), NOSPLIT, $0-8
-	MOVD g, ret+0(FP)
-	RET
--- number_amd64.go --
+` + currentG + `-- number_amd64.go --
 package main
 
 const userfaultfd = 323
@@ -106,9 +91,7 @@ func wait(what int32) {
 //go:noinline
 //go:nosplit
 func hold(n int) int {
-	atomic.StoreInt32(&away, 3)
-	for atomic.LoadInt32(&away) != 4 {
-	}
+	comes()
 	switch os.Args[2] {
 	case "call":
 		leaf(1000)
@@ -299,13 +282,13 @@ func copyPage(to, from uintptr) {
 }
 `
 
+// untold is what is said of the results of a call whose return was put off.
+const untold = "ret.0: the goroutine could not be read when the call returned"
+
 // Calls that come and go while their goroutine cannot be read are told when it can:
 // with their parents, arguments and durations. Where they are too many, each is counted.
 func TestLate(t *testing.T) {
-	const (
-		untold  = "ret.0: the goroutine could not be read when the call returned"
-		unclear = "child -> parent: the go statement that started the goroutine was not seen, or not clearly in nothing"
-	)
+	const unclear = "child -> parent: the go statement that started the goroutine was not seen, or not clearly in nothing"
 	for _, options := range []testprog.Options{{GoVersion: "go1.18.10"}, {}} {
 		t.Run(options.String(), func(t *testing.T) {
 			exe := testprog.Build(t, awayProgram, options)
@@ -359,7 +342,6 @@ func TestLate(t *testing.T) {
 func TestLateReturn(t *testing.T) {
 	exe := testprog.Build(t, awayProgram, testprog.Options{})
 	kerneltest.Require(t)
-	const untold = "ret.0: the goroutine could not be read when the call returned"
 	for how, want := range map[string][]string{
 		"grow":    {"work(1) -> [] in nothing", "grow(20) -> " + untold + " in work(1)", "leaf(1000) -> [1001] in work(1)"},
 		"recover": {"work(1) -> [] in nothing", "recovers -> [] in work(1)", "grow(20) -> " + untold + " in recovers", "leaf(1000) -> [1001] in work(1)"},

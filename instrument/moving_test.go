@@ -11,14 +11,9 @@ import (
 	"github.com/uspan/uspan/internal/testprog"
 )
 
-// movingProgram calls a function while the kernel makes a huge page of the memory
-// that its goroutine lies in, and splits it again, three hundred times.
-const movingProgram = `
--- go.mod --
-module example.com/moving
-
-go 1.21
--- g_amd64.s --
+// currentG is what a program's func g() uintptr, where the runtime keeps what it knows
+// of this goroutine, is made of.
+const currentG = `-- g_amd64.s --
 #include "textflag.h"
 
 TEXT ·g(SB), NOSPLIT, $0-8
@@ -31,7 +26,16 @@ TEXT ·g(SB), NOSPLIT, $0-8
 TEXT ·g(SB), NOSPLIT, $0-8
 	MOVD g, ret+0(FP)
 	RET
--- main.go --
+`
+
+// movingProgram calls a function while the kernel makes a huge page of the memory
+// that its goroutine lies in, and splits it again, three hundred times.
+const movingProgram = `
+-- go.mod --
+module example.com/moving
+
+go 1.21
+` + currentG + `-- main.go --
 package main
 
 import (
