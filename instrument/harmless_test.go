@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,32 +47,11 @@ func startBusy(t *testing.T, exe string) *busy {
 	if b.stdin, err = b.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	start := b.Start
-	if os.Getenv("GUEST") != "" { // an emulated machine, which it would keep busy
-		start = func() error { return startLast(b.Cmd) }
-	}
-	if err := start(); err != nil {
+	if err := testprog.StartBusy(b.Cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Process.Kill(); b.Wait() })
 	return b
-}
-
-// startLast starts a command that gets the processors when nothing else wants them.
-// Its first thread, and all that this makes, have the priority of the thread that
-// starts it.
-func startLast(command *exec.Cmd) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	usual, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
-	if err != nil {
-		return err
-	}
-	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, 19); err != nil {
-		return err
-	}
-	// The system call returns 20 for a priority of 0, and 1 for one of 19.
-	return errors.Join(command.Start(), unix.Setpriority(unix.PRIO_PROCESS, 0, 20-usual))
 }
 
 func (b *busy) pid() string { return strconv.Itoa(b.Process.Pid) }
