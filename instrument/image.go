@@ -153,7 +153,7 @@ func Plan(w io.Writer, config Config) error {
 		_, writeErr := i.plan.WriteTo(w)
 		err = errors.Join(err, writeErr, i.close())
 	}
-	return errors.Join(err, config.writeMemory(w, images))
+	return errors.Join(err, config.writeNeeds(w, images))
 }
 
 // List calls visit with the plan of each executable of a configuration's targets,

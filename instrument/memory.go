@@ -1,6 +1,7 @@
 package instrument
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -86,8 +87,9 @@ func (b budget) fit(plans []*plan.Plan, options *attach.Options, say func(string
 	return nil
 }
 
-// writeMemory prints what uspan takes: what its targets do is in the plans.
-func (c *Config) writeMemory(w io.Writer, images []*image) error {
+// writeNeeds prints what uspan takes, and asks of the kernel: what its targets do is in
+// the plans.
+func (c *Config) writeNeeds(w io.Writer, images []*image) error {
 	var plans []*plan.Plan
 	for _, i := range images {
 		plans = append(plans, i.plan)
@@ -100,13 +102,16 @@ func (c *Config) writeMemory(w io.Writer, images []*image) error {
 	if calls == 0 {
 		calls = attach.DefaultOpenCalls
 	}
+	maps, waits := "", ", and what waits to be sent"
 	if c.Histograms {
-		_, err = fmt.Fprintf(w, "\nmemory of uspan\n  BPF maps    %s, and up to %s more for %d open calls at least, %s for histograms\n  uspan       some %s\n",
-			mebibytes(memory.Fixed), mebibytes(memory.Calls), calls, mebibytes(memory.Buckets), mebibytes(ownMemory(plans)))
-		return err
+		maps, waits = fmt.Sprintf(", %s for histograms", mebibytes(memory.Buckets)), ""
 	}
-	_, err = fmt.Fprintf(w, "\nmemory of uspan\n  BPF maps    %s, and up to %s more for %d open calls at least\n  uspan       some %s, and what waits to be sent\n",
-		mebibytes(memory.Fixed), mebibytes(memory.Calls), calls, mebibytes(ownMemory(plans)))
+	_, err = fmt.Fprintf(w, "\nmemory of uspan\n  BPF maps    %s, and up to %s more for %d open calls at least%s\n  uspan       some %s%s\n",
+		mebibytes(memory.Fixed), mebibytes(memory.Calls), calls, maps, mebibytes(ownMemory(plans)), waits)
+	if needed := attach.NeedsMulti(plans, c.options()); needed != "" {
+		_, writeErr := fmt.Fprintf(w, "\nkernel\n  %s\n", needed)
+		err = errors.Join(err, writeErr)
+	}
 	return err
 }
 

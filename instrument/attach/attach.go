@@ -224,7 +224,7 @@ func (s *Session) attach(index int, file *os.File, pids []int) (skipped []plan.S
 		pids = everywhere
 	}
 	if !s.multi {
-		n := sites(p, functions)
+		n := sites(p, functions, s.tally)
 		if s.links()+n*len(pids) > maxPerfProbes {
 			pids = everywhere // once for all of them: others pay, and are not told of
 		}
@@ -292,18 +292,10 @@ func (s *Session) settle(index, settled uint32) error {
 	return s.objects.Binaries.Put(index, &binary)
 }
 
-// sites is how many sites functions of a plan have, and what stands beside them.
-func sites(p *plan.Plan, functions []int) (n int) {
-	for _, i := range functions {
-		n += len(p.Functions[i].Entries) + len(p.Functions[i].Exits)
-	}
-	return n + len(p.Unwinding) + len(p.GoSites)
-}
-
 // everywhere is the process id of a link whose probes are in every process.
 var everywhere = []int{0}
 
-// links is how many links there are.
+// links is how many links there are, without anchors.
 func (s *Session) links() (n int) {
 	for _, placed := range slices.Concat(s.enter, s.leave, s.aside) {
 		n += len(placed)

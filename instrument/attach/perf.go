@@ -13,6 +13,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/uspan/uspan/instrument/plan"
 )
 
 // Kernels without uprobe_multi links (before Linux 6.6) have a perf event for
@@ -42,6 +44,37 @@ type perfLink struct {
 	attachType uint32
 	_          uint32 // flags
 	cookie     uint64
+}
+
+// sites is how many probes functions of a plan have, and what stands beside them.
+func sites(p *plan.Plan, functions []int, tally bool) (n int) {
+	for _, i := range functions {
+		n += len(p.Functions[i].Entries)
+		if !tally {
+			n += len(p.Functions[i].Exits)
+		}
+	}
+	if tally {
+		return n
+	}
+	return n + len(p.Unwinding) + len(p.GoSites)
+}
+
+// NeedsMulti says why kernels without uprobe_multi links refuse plans, wherever uspan
+// is asked; empty: they do not.
+func NeedsMulti(plans []*plan.Plan, options Options) string {
+	n := 0
+	for _, p := range plans {
+		all := make([]int, len(p.Functions))
+		for i := range all {
+			all[i] = i
+		}
+		n += sites(p, all, options.Tally)
+	}
+	if n <= maxPerfProbes {
+		return ""
+	}
+	return fmt.Sprintf("Linux 6.6 or later: without uprobe_multi links, %d probes are allowed, and these are %d", maxPerfProbes, n)
 }
 
 // checkPerf refuses more perf events than there can be.

@@ -215,7 +215,7 @@ func TestManyProcesses(t *testing.T) {
 	if _, err := s.Attach(0, file, slices.Repeat([]int{one.Process.Pid}, maxPerfProbes)); err != nil {
 		t.Fatal(err)
 	}
-	if n := sites(p, []int{0}); s.links() != n {
+	if n := sites(p, []int{0}, false); s.links() != n {
 		t.Errorf("there are %d links for %d sites", s.links(), n)
 	}
 	one.work(t)
