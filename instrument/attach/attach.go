@@ -93,6 +93,7 @@ type Session struct {
 	enter   []probes
 	leave   []probes
 	aside   []probes // in the runtime, and on go statements
+	anchors []probes // see anchor
 	// lives are the links by which starts and ends of processes are seen, and signals
 	// that by which those of the terminal are.
 	lives, signals []link.Link
@@ -239,6 +240,11 @@ func (s *Session) attach(index int, file *os.File, pids []int) (skipped []plan.S
 		// compared and the file that is probed.
 		path: fmt.Sprintf("/proc/self/fd/%d", file.Fd()),
 	}
+	if len(functions) > 0 {
+		if err := a.anchor(blocks, functions[0]); err != nil {
+			return skipped, err
+		}
+	}
 	if len(functions) > 0 && !s.tally {
 		// Panics and go statements before everything else, as exits before entries: what
 		// unwinds a call that is seen to begin, and what it begins, must be seen. While
@@ -272,6 +278,9 @@ func (s *Session) attach(index int, file *os.File, pids []int) (skipped []plan.S
 		if len(a.enter)+len(a.leave) > 0 {
 			s.enter = append(s.enter, a.enter...)
 			s.leave = append(s.leave, a.leave...)
+			if err := a.anchor(blocks, functions[0]); err != nil {
+				return skipped, err
+			}
 			if s.Unwatched(index) != "" {
 				return skipped, nil
 			}
@@ -354,7 +363,7 @@ func (s *Session) Detach() error {
 	// last: an exit would find calls whose panic it has not seen.
 	err = errors.Join(err, closeAll(s.enter), closeAll(s.leave), closeAll(s.aside))
 	s.enter, s.leave, s.aside = nil, nil, nil
-	return err
+	return errors.Join(err, s.weigh())
 }
 
 // Lost is what was lost so far, by cause.

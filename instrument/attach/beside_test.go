@@ -1,9 +1,6 @@
 package attach
 
 import (
-	"errors"
-	"os"
-	"os/exec"
 	"testing"
 
 	"github.com/uspan/uspan/bpf"
@@ -72,16 +69,7 @@ func TestAttachAmongPanics(t *testing.T) {
 	eachWay(t, func(t *testing.T, options Options) {
 		kerneltest.Require(t)
 		file, p := openPlan(t, path, "main.outer", "main.inner")
-		command := exec.Command(path)
-		command.Stderr = os.Stderr
-		in, err := command.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := command.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { in.Close(); command.Wait() })
+		pid := begin(t, path)
 		reasons := make(map[uint8]int)
 		times := 5
 		if options.NoMulti {
@@ -89,22 +77,13 @@ func TestAttachAmongPanics(t *testing.T) {
 		}
 		for range times {
 			s := newSession(t, p, options)
-			if err := s.Watch(0, command.Process.Pid); err != nil {
+			if err := s.Watch(0, pid); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Attach(0, file, []int{command.Process.Pid}); err != nil {
+			if _, err := s.Attach(0, file, []int{pid}); err != nil {
 				t.Fatal(err)
 			}
-			for n := 0; n < 3000; {
-				record, err := s.Read()
-				if err != nil && !errors.Is(err, ErrIdle) {
-					t.Fatal(err)
-				}
-				if err == nil && record.Kind == bpf.EventCall {
-					reasons[record.Reason]++
-					n++
-				}
-			}
+			readCalls(t, s, 3000, func(record bpf.Record) { reasons[record.Reason]++ })
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}

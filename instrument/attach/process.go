@@ -6,7 +6,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
 
 	"github.com/uspan/uspan/bpf"
 )
@@ -87,10 +86,7 @@ func (s *Session) Unwatch() error {
 		err = errors.Join(err, l.Close())
 	}
 	s.lives = nil
-	// What runs at this moment on another processor comes to its end: that is a grace
-	// period of RCU. Where it is forbidden (seccomp) there is nothing to do about it.
-	const global = 1 // MEMBARRIER_CMD_GLOBAL of include/uapi/linux/membarrier.h
-	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, global, 0, 0)
+	awaitProcessors()
 	return err
 }
 

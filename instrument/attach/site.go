@@ -169,20 +169,22 @@ func (a *attaching) placeEach(links map[int]probes, program *ebpf.Program, sites
 		case siteRefused(failure):
 			refused[owner] = refusal(sites.offsets[i], failure)
 		case err == nil:
-			err = placeError(pid, failure)
+			err = a.placeError(pid, failure)
 		}
 	}
 	return err
 }
 
 // placeError says what an error means that is not about a site.
-func placeError(pid int, failure error) error {
+func (a *attaching) placeError(pid int, failure error) error {
 	switch {
 	case errors.Is(failure, syscall.ESRCH):
 		return fmt.Errorf("process %d: %w", pid, target.ErrNoProcess)
+	case errors.Is(failure, os.ErrPermission) && a.session.multi:
+		return &MachineError{fmt.Errorf("%w: run uspan as root (sudo), or give it CAP_BPF and CAP_PERFMON", failure)}
 	case errors.Is(failure, os.ErrPermission):
 		return perfDenied(failure)
-	case errors.Is(failure, syscall.EMFILE), errors.Is(failure, syscall.ENFILE):
+	case !a.session.multi && (errors.Is(failure, syscall.EMFILE) || errors.Is(failure, syscall.ENFILE)):
 		return fmt.Errorf("%w: each probe is one on this kernel: raise the limit (ulimit -n), or trace fewer functions (-f)", failure)
 	}
 	return failure
@@ -194,13 +196,8 @@ func refusal(offset uint64, failure error) string {
 
 // bisect finds the sites that make the kernel answer failure.
 func (a *attaching) bisect(program *ebpf.Program, sites addresses, pid int, failure error, refused map[int]string) error {
-	switch {
-	case errors.Is(failure, syscall.ESRCH):
-		return fmt.Errorf("process %d: %w", pid, target.ErrNoProcess)
-	case errors.Is(failure, os.ErrPermission):
-		return &MachineError{fmt.Errorf("%w: run uspan as root (sudo), or give it CAP_BPF and CAP_PERFMON", failure)}
-	case !siteRefused(failure):
-		return failure
+	if !siteRefused(failure) {
+		return a.placeError(pid, failure)
 	}
 	if len(sites.offsets) == 1 {
 		refused[sites.owners[0]] = refusal(sites.offsets[0], failure)

@@ -1,0 +1,67 @@
+package attach
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/uspan/uspan/instrument/gobin"
+	"github.com/uspan/uspan/instrument/plan"
+)
+
+// An anchor is a probe of an executable that is in no process: it is for uspan's own
+// alone, which does not run the executable. It makes removing the others safe.
+//
+// A thread that executes a breakpoint gets a SIGTRAP, and the process ends, where the
+// kernel takes it for one without probes (MMF_HAS_UPROBES, uprobe_pre_sstep_notifier in
+// kernel/events/uprobes.c). It does so from when another thread comes back from a
+// breakpoint that is gone and no executable of the process has a probe left
+// (mmf_recalc_uprobes), and does not wait for the first thread. That has the time on
+// arm64, where no processor is asked when the page is replaced, and on a virtual
+// machine whose host has taken the processor away: measured, three in about a
+// hundred removals from a program that hits the last probe all the time, on an emulated
+// arm64 under load.
+//
+// While there is an anchor, the executable has a probe. There are two, made before and
+// after all others: where uspan is killed, the kernel closes uprobe_multi links from the
+// last to the first, and the perf events of links from the first to the last, and waits
+// for all processors with each (uprobe_unregister_sync; perf_trace_event_unreg).
+func (a *attaching) anchor(file *gobin.Blocks, function int) error {
+	p := a.session.plans[a.plan]
+	site := p.Functions[function].Entries[0]
+	// One that is hardly ever hit: each hit asks whether it is the anchor's, too.
+	for i := range p.Unwinding {
+		if verifySites(file, []plan.Site{p.Unwinding[i].Site}) == nil {
+			site = p.Unwinding[i].Site
+			break
+		}
+	}
+	one := addresses{offsets: []uint64{site.Offset}, cookies: []uint64{0}, owners: []int{0}}
+	placed, err := a.linkAll(a.session.objects.Leave, one, os.Getpid())
+	if err != nil {
+		return a.placeError(os.Getpid(), err)
+	}
+	a.session.anchors = append(a.session.anchors, placed)
+	return nil
+}
+
+// weigh removes the anchors when no thread can be on its way from a probe that has
+// been removed.
+func (s *Session) weigh() error {
+	if len(s.anchors) == 0 {
+		return nil
+	}
+	awaitProcessors()
+	err := closeAll(s.anchors)
+	s.anchors = nil
+	return err
+}
+
+// awaitProcessors waits until what runs in the kernel at this moment, and cannot be
+// interrupted, has come to its end on every processor: a grace period of RCU. Where
+// that is forbidden (seccomp), or not to be had (nohz_full), there is nothing to do
+// about it.
+func awaitProcessors() {
+	const global = 1 // MEMBARRIER_CMD_GLOBAL of include/uapi/linux/membarrier.h
+	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, global, 0, 0)
+}
