@@ -62,7 +62,7 @@ func TestDetachAmongHits(t *testing.T) {
 		}
 		times := 40
 		if options.NoMulti {
-			times = 10
+			times = 10 // seconds each
 		}
 		for range times {
 			if _, err := s.Attach(0, file, []int{pid}); err != nil {
@@ -85,9 +85,9 @@ func TestKilledAmongHits(t *testing.T) {
 	eachWay(t, func(t *testing.T, options Options) {
 		kerneltest.Require(t)
 		pid := begin(t, path)
-		times := 20
+		times := 15
 		if options.NoMulti {
-			times = 10
+			times = 5 // seconds each
 		}
 		for range times {
 			killed := exec.Command(os.Args[0], "-test.run=^"+t.Name()[:strings.Index(t.Name(), "/")]+"$")
