@@ -12,20 +12,21 @@ import (
 // An anchor is a probe of an executable that is in no process: it is for uspan's own
 // alone, which does not run the executable. It makes removing the others safe.
 //
-// A thread that executes a breakpoint gets a SIGTRAP, and the process ends, where the
-// kernel takes it for one without probes (MMF_HAS_UPROBES, uprobe_pre_sstep_notifier in
-// kernel/events/uprobes.c). It does so from when another thread comes back from a
-// breakpoint that is gone and no executable of the process has a probe left
-// (mmf_recalc_uprobes), and does not wait for the first thread. That has the time on
-// arm64, where no processor is asked when the page is replaced, and on a virtual
-// machine whose host has taken the processor away: measured, three in about a
-// hundred removals from a program that hits the last probe all the time, on an emulated
-// arm64 under load.
+// The kernel ends a process with SIGTRAP where one of its threads has executed a
+// breakpoint and the kernel takes it for a process without probes (MMF_HAS_UPROBES,
+// uprobe_pre_sstep_notifier in kernel/events/uprobes.c). It takes it for that once
+// another thread comes back from a breakpoint that is gone, and no executable of the
+// process has a probe left (mmf_recalc_uprobes). On arm64 nothing waits for the first
+// thread; on amd64 the change of the code does, which interrupts every processor, but
+// not for one that the hypervisor has taken away (kvm_flush_tlb_multi in
+// arch/x86/kernel/kvm.c). Measured: three in about a hundred removals from a program
+// that hits the last probe all the time, on an emulated arm64 under load.
 //
 // While there is an anchor, the executable has a probe. There are two, made before and
 // after all others: where uspan is killed, the kernel closes uprobe_multi links from the
-// last to the first, and the perf events of links from the first to the last, and waits
-// for all processors with each (uprobe_unregister_sync; perf_trace_event_unreg).
+// last to the first, and the perf events of links from the first to the last
+// (task_work_add), and waits for all processors with each (uprobe_unregister_sync;
+// perf_trace_event_unreg).
 func (a *attaching) anchor(file *gobin.Blocks, function int) error {
 	p := a.session.plans[a.plan]
 	site := p.Functions[function].Entries[0]
@@ -45,9 +46,9 @@ func (a *attaching) anchor(file *gobin.Blocks, function int) error {
 	return nil
 }
 
-// weigh removes the anchors when no thread can be on its way from a probe that has
+// removeAnchors removes them when no thread can be on its way from a probe that has
 // been removed.
-func (s *Session) weigh() error {
+func (s *Session) removeAnchors() error {
 	if len(s.anchors) == 0 {
 		return nil
 	}

@@ -363,7 +363,7 @@ func (s *Session) Detach() error {
 	// last: an exit would find calls whose panic it has not seen.
 	err = errors.Join(err, closeAll(s.enter), closeAll(s.leave), closeAll(s.aside))
 	s.enter, s.leave, s.aside = nil, nil, nil
-	return errors.Join(err, s.weigh())
+	return errors.Join(err, s.removeAnchors())
 }
 
 // Lost is what was lost so far, by cause.
