@@ -22,9 +22,9 @@ import (
 // arch/x86/kernel/kvm.c). Measured: three in about a hundred removals from a program
 // that hits the last probe all the time, on an emulated arm64 under load.
 //
-// While there is an anchor, the executable has a probe. There are two, made before and
-// after all others: where uspan is killed, the kernel closes uprobe_multi links from the
-// last to the first, and the perf events of links from the first to the last
+// While there is an anchor, the executable has a probe. There are two: where uspan is
+// killed, the kernel removes the probes of uprobe_multi links from the highest file
+// descriptor to the lowest, and those of perf events from the lowest link to the highest
 // (task_work_add), and waits for all processors with each (uprobe_unregister_sync;
 // perf_trace_event_unreg).
 func (a *attaching) anchor(file *gobin.Blocks, function int) error {
@@ -38,12 +38,26 @@ func (a *attaching) anchor(file *gobin.Blocks, function int) error {
 		}
 	}
 	one := addresses{offsets: []uint64{site.Offset}, cookies: []uint64{0}, owners: []int{0}}
-	placed, err := a.linkAll(a.session.objects.Leave, one, os.Getpid())
-	if err != nil {
-		return a.placeError(os.Getpid(), err)
+	for range 2 {
+		placed, err := a.linkAll(a.session.objects.Leave, one, os.Getpid())
+		if err != nil {
+			return a.placeError(os.Getpid(), err)
+		}
+		a.session.anchors = append(a.session.anchors, placed)
 	}
-	a.session.anchors = append(a.session.anchors, placed)
-	return nil
+	return a.session.anchors[len(a.session.anchors)-1].raise()
+}
+
+// raise moves a link above the descriptors that others get, where as many are allowed.
+func (p probes) raise() error {
+	const above = 1000 // the most perf events, and all else: see checkPerf
+	fd, err := unix.FcntlInt(uintptr(p[0]), unix.F_DUPFD_CLOEXEC, above)
+	if err != nil {
+		return nil
+	}
+	low := p[0]
+	p[0] = fd
+	return unix.Close(low)
 }
 
 // removeAnchors removes them when no thread can be on its way from a probe that has

@@ -278,9 +278,6 @@ func (s *Session) attach(index int, file *os.File, pids []int) (skipped []plan.S
 		if len(a.enter)+len(a.leave) > 0 {
 			s.enter = append(s.enter, a.enter...)
 			s.leave = append(s.leave, a.leave...)
-			if err := a.anchor(blocks, functions[0]); err != nil {
-				return skipped, err
-			}
 			if s.Unwatched(index) != "" {
 				return skipped, nil
 			}
