@@ -51,13 +51,12 @@ func (a *attaching) anchor(file *gobin.Blocks, function int) error {
 // raise moves a link above the descriptors that others get, where as many are allowed.
 func (p probes) raise() error {
 	const above = 1000 // the most perf events, and all else: see checkPerf
-	fd, err := unix.FcntlInt(uintptr(p[0]), unix.F_DUPFD_CLOEXEC, above)
-	if err != nil {
-		return nil
+	if fd, err := unix.FcntlInt(uintptr(p[0]), unix.F_DUPFD_CLOEXEC, above); err == nil {
+		low := p[0]
+		p[0] = fd
+		return unix.Close(low)
 	}
-	low := p[0]
-	p[0] = fd
-	return unix.Close(low)
+	return nil
 }
 
 // removeAnchors removes them when no thread can be on its way from a probe that has
