@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/uspan/uspan/instrument/attach"
 	"github.com/uspan/uspan/instrument/gobin"
 	"github.com/uspan/uspan/instrument/plan"
 	"github.com/uspan/uspan/instrument/target"
@@ -145,15 +146,22 @@ func Plan(w io.Writer, config Config) error {
 	if err != nil {
 		return err
 	}
+	var plans []*plan.Plan
 	for n, i := range images {
 		if n > 0 {
 			fmt.Fprintln(w)
 		}
+		plans = append(plans, i.plan)
 		i.plan.ReadDynamics()
 		_, writeErr := i.plan.WriteTo(w)
 		err = errors.Join(err, writeErr, i.close())
 	}
-	return errors.Join(err, config.writeNeeds(w, images))
+	err = errors.Join(err, config.writeMemory(w, plans))
+	if needed := attach.NeedsMulti(plans, config.options()); needed != "" {
+		_, writeErr := fmt.Fprintf(w, "\nkernel\n  %s\n", needed)
+		err = errors.Join(err, writeErr)
+	}
+	return err
 }
 
 // List calls visit with the plan of each executable of a configuration's targets,

@@ -1,7 +1,6 @@
 package instrument
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -87,13 +86,8 @@ func (b budget) fit(plans []*plan.Plan, options *attach.Options, say func(string
 	return nil
 }
 
-// writeNeeds prints what uspan takes, and asks of the kernel: what its targets do is in
-// the plans.
-func (c *Config) writeNeeds(w io.Writer, images []*image) error {
-	var plans []*plan.Plan
-	for _, i := range images {
-		plans = append(plans, i.plan)
-	}
+// writeMemory prints what uspan takes: what its targets do is in the plans.
+func (c *Config) writeMemory(w io.Writer, plans []*plan.Plan) error {
 	memory, err := attach.MemoryOf(plans, c.options())
 	if err != nil {
 		return err
@@ -108,10 +102,6 @@ func (c *Config) writeNeeds(w io.Writer, images []*image) error {
 	}
 	_, err = fmt.Fprintf(w, "\nmemory of uspan\n  BPF maps    %s, and up to %s more for %d open calls at least%s\n  uspan       some %s%s\n",
 		mebibytes(memory.Fixed), mebibytes(memory.Calls), calls, maps, mebibytes(ownMemory(plans)), waits)
-	if needed := attach.NeedsMulti(plans, c.options()); needed != "" {
-		_, writeErr := fmt.Fprintf(w, "\nkernel\n  %s\n", needed)
-		err = errors.Join(err, writeErr)
-	}
 	return err
 }
 

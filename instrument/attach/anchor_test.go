@@ -7,11 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/uspan/uspan/bpf"
 	"github.com/uspan/uspan/internal/kerneltest"
 	"github.com/uspan/uspan/internal/testprog"
 )
@@ -53,7 +51,7 @@ func TestDetachAmongHits(t *testing.T) {
 	path := testprog.Copy(t, testprog.Build(t, hitting, testprog.Options{}))
 	eachWay(t, func(t *testing.T, options Options) {
 		kerneltest.Require(t)
-		options.Tally = true // no other probe
+		options.Tally, options.Stacks = true, true // no other probe
 		file, p := openPlan(t, path, "main.hit")
 		pid := begin(t, path)
 		s := newSession(t, p, options)
@@ -68,7 +66,7 @@ func TestDetachAmongHits(t *testing.T) {
 			if _, err := s.Attach(0, file, []int{pid}); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(5 * time.Millisecond)
+			awaitHits(t, s)
 			if err := s.Detach(); err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +88,7 @@ func TestKilledAmongHits(t *testing.T) {
 			times = 5 // seconds each
 		}
 		for range times {
-			killed := exec.Command(os.Args[0], "-test.run=^"+t.Name()[:strings.Index(t.Name(), "/")]+"$")
+			killed := exec.Command(os.Args[0], "-test.run=^TestKilledAmongHits$")
 			killed.Env = append(os.Environ(), "KILLED_PATH="+path, "KILLED_PID="+strconv.Itoa(pid))
 			if !options.NoMulti {
 				killed.Env = append(killed.Env, "KILLED_MULTI=1")
@@ -119,15 +117,37 @@ func attachUntilKilled(t *testing.T, path, process string, noMulti bool) {
 		t.Fatal(err)
 	}
 	file, p := openPlan(t, path, "main.hit")
-	s := newSession(t, p, Options{Tally: true, NoMulti: noMulti})
+	s := newSession(t, p, Options{Tally: true, Stacks: true, NoMulti: noMulti})
 	if err := s.Watch(0, pid); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Attach(0, file, []int{pid}); err != nil {
 		t.Fatal(err)
 	}
+	awaitHits(t, s)
 	fmt.Println("attached")
 	time.Sleep(time.Hour)
+}
+
+// awaitHits waits until the probes are hit once more.
+func awaitHits(t *testing.T, s *Session) {
+	t.Helper()
+	hits := func() (n uint64) {
+		all, err := s.Tallies()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, stack := range all {
+			n += stack.Calls
+		}
+		return n
+	}
+	before := hits()
+	for begun := time.Now(); hits() == before; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > time.Minute {
+			t.Fatal("no probe is hit")
+		}
+	}
 }
 
 // begin starts a program that goes on until its standard input is closed, and then has
@@ -149,26 +169,4 @@ func begin(t *testing.T, path string) (pid int) {
 		}
 	})
 	return command.Process.Pid
-}
-
-// readCalls reads events until there were as many calls.
-func readCalls(t *testing.T, s *Session, calls int, each func(bpf.Record)) {
-	t.Helper()
-	const patience = time.Minute
-	last := time.Now()
-	for calls > 0 {
-		record, err := s.Read()
-		switch {
-		case errors.Is(err, ErrIdle):
-			if time.Since(last) > patience {
-				t.Fatalf("no call has ended for %v, and %d are to come", patience, calls)
-			}
-		case err != nil:
-			t.Fatal(err)
-		case record.Kind == bpf.EventCall:
-			each(record)
-			calls--
-			last = time.Now()
-		}
-	}
 }

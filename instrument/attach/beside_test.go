@@ -1,7 +1,9 @@
 package attach
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/uspan/uspan/bpf"
 	"github.com/uspan/uspan/internal/kerneltest"
@@ -92,4 +94,26 @@ func TestAttachAmongPanics(t *testing.T) {
 			t.Errorf("calls by how they have ended: %v, %d for a reason that was not seen", reasons, reasons[bpf.EndUnwound])
 		}
 	})
+}
+
+// readCalls reads events until there were as many calls.
+func readCalls(t *testing.T, s *Session, calls int, each func(bpf.Record)) {
+	t.Helper()
+	const patience = time.Minute
+	last := time.Now()
+	for calls > 0 {
+		record, err := s.Read()
+		switch {
+		case errors.Is(err, ErrIdle):
+			if time.Since(last) > patience {
+				t.Fatalf("no call has ended for %v, and %d are to come", patience, calls)
+			}
+		case err != nil:
+			t.Fatal(err)
+		case record.Kind == bpf.EventCall:
+			each(record)
+			calls--
+			last = time.Now()
+		}
+	}
 }

@@ -60,8 +60,8 @@ func sites(p *plan.Plan, functions []int, tally bool) (n int) {
 	return n + len(p.Unwinding) + len(p.GoSites)
 }
 
-// NeedsMulti says why kernels without uprobe_multi links refuse plans, wherever uspan
-// is asked; empty: they do not.
+// NeedsMulti says why kernels without uprobe_multi links refuse plans, on any kernel;
+// empty: they do not.
 func NeedsMulti(plans []*plan.Plan, options Options) string {
 	n := 0
 	for _, p := range plans {
