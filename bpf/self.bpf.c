@@ -28,12 +28,12 @@ __u32 tgid = 0;
 SEC("raw_tp")
 int see_namespace(void *ctx)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct pid *pid = task->thread_pid;
+	/* A number to the verifier, not a pointer that it follows: to those it adds no level. */
+	struct pid *pid = BPF_CORE_READ(bpf_get_current_task_btf(), thread_pid);
 	struct pid_namespace *ns;
 
 	tgid = bpf_get_current_pid_tgid() >> 32;
-	pid_level = pid->level;
+	pid_level = BPF_CORE_READ(pid, level);
 	if (bpf_probe_read_kernel(&ns, sizeof(ns), &name_at(pid, pid_level)->ns))
 		return 0;
 	pid_namespace = (__u64)ns;
