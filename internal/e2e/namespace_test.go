@@ -221,6 +221,7 @@ func TestUspanInNamespace(t *testing.T) {
 	second := in("second", exec.Command(exe))
 	below := in("below", unshare("true", exe))
 
+	pids := map[string]int64{"first": 1, "second": second.ownID(t), "below": 1, "later below": 1}
 	check := func(t *testing.T, u *tracer, want map[string]int, act func()) {
 		t.Helper()
 		outside.work(t, 700)
@@ -230,12 +231,8 @@ func TestUspanInNamespace(t *testing.T) {
 		elsewhere.work(t, 600)
 		resources := checkCalls(t, u.finish(t), want)
 		for name, resource := range resources {
-			pid := int64(1)
-			if name == "second" || name == "later" {
-				pid = 0
-			}
-			if got := resource["process.pid"]; pid != 0 && got != pid || got == int64(0) || got == nil {
-				t.Errorf("worker %s: process.pid is %v", name, got)
+			if got := resource["process.pid"]; got != pids[name] {
+				t.Errorf("worker %s: process.pid is %v, not %d", name, got, pids[name])
 			}
 		}
 	}
@@ -254,7 +251,9 @@ func TestUspanInNamespace(t *testing.T) {
 			first.work(t, 1000)
 			second.work(t, 2000)
 			below.work(t, 3000)
-			in("later", exec.Command(exe)).work(t, 4000)
+			later := in("later", exec.Command(exe))
+			pids["later"] = later.ownID(t)
+			later.work(t, 4000)
 			in("later below", unshare("true", exe)).work(t, 5000)
 		})
 	})

@@ -228,6 +228,23 @@ func leaf(pid int) int {
 	}
 }
 
+// ownID is the process id that a worker has in the innermost of its PID namespaces.
+func (w *worker) ownID(t *testing.T) int64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", leaf(w.Process.Pid)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ids, _ := strings.Cut(string(status), "\nNSpid:")
+	ids, _, _ = strings.Cut(ids, "\n")
+	all := strings.Fields(ids)
+	id, err := strconv.ParseInt(all[len(all)-1], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
 // tellsOf waits until uspan has told of calls of a worker.
 func (u *tracer) tellsOf(t *testing.T, name string) {
 	t.Helper()
