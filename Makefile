@@ -5,7 +5,7 @@ C_FILES = $(wildcard bpf/*.c bpf/*.h internal/bench/*.c)
 # Probing other processes needs root. Root's own HOME keeps its caches apart.
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo -H -E env "PATH=$$PATH")
 
-.PHONY: help build demo demo-shop test test-short test-all test-kernel test-kernels bench bench-recipe bench-start generate offsets lint format picture image clean
+.PHONY: help build demo demo-shop test test-short test-all test-kernel test-kernels support bench bench-recipe bench-start generate offsets lint format picture image clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -45,6 +45,9 @@ test-kernel: machines ## Run the tests of the kernel side in a virtual machine: 
 
 test-kernels: machines ## Run them here and on all kernels, for hours, and write docs/support.md: KERNELS=6.1,7 ARCHES=arm64
 	$(SUDO) go run ./internal/support $(if $(KERNELS),-kernels $(KERNELS)) $(if $(ARCHES),-arch $(ARCHES))
+
+support: ## Write docs/support.md anew, from what is kept of the runs and the tests that there are
+	go run ./internal/support -kernels ''
 
 bench: ## Measure what a traced call costs, beside the floor and the usual recipe
 	$(SUDO) go run ./internal/bench

@@ -39,7 +39,7 @@ func main() {
 
 func run() error {
 	const allKernels, allArches = "this,5.10,6.1,6.12,7", "amd64,arm64"
-	kernels := flag.String("kernels", allKernels, "kernels to test on: this one, and those of internal/guest")
+	kernels := flag.String("kernels", allKernels, "kernels to test on: this one, and those of internal/guest; with none, what is kept is written anew")
 	arches := flag.String("arch", allArches, "architectures to test on")
 	pattern := flag.String("run", "", "run only tests that match, and keep what came of the others the last time")
 	results := flag.String("results", "docs/support", "directory of the results, which are kept for the next time")
@@ -76,16 +76,9 @@ func run() error {
 			return err
 		}
 	}
-	all, err := readResults(*results)
+	all, err := settled(*results)
 	if err != nil {
 		return err
-	}
-	for _, r := range all {
-		tests, err := r.machine().tests()
-		if err != nil {
-			return err
-		}
-		r.settle(tests)
 	}
 	if missing := without(machines(split(allKernels), split(allArches)), *results); len(missing) > 0 {
 		fmt.Printf("docs/support.md stays as it is: there are no results yet of %s\n", strings.Join(missing, ", "))
@@ -96,6 +89,22 @@ func run() error {
 		return fmt.Errorf("tests failed on %s", strings.Join(failed, ", "))
 	}
 	return nil
+}
+
+// settled are the results that are kept, set against the tests that there are now.
+func settled(results string) ([]*result, error) {
+	all, err := readResults(results)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range all {
+		tests, err := r.machine().tests()
+		if err != nil {
+			return nil, err
+		}
+		r.settle(tests)
+	}
+	return all, nil
 }
 
 // without are the machines that there are no results of.

@@ -40,13 +40,14 @@ func writePage(path, readme string, results []*result) error {
 func summary(results []*result) string {
 	var b strings.Builder
 	b.WriteString("| Linux | on | tests | builds of the counting program | commit |\n|---|---|---|---|---|\n")
+	tested := tested(results)
 	for _, r := range results {
 		passed, failed := len(r.with("pass")), len(r.with("fail"))
 		tests := fmt.Sprintf("%d passed", passed)
 		if failed > 0 {
 			tests += fmt.Sprintf(", %d failed", failed)
 		}
-		builds := counted(r)
+		builds := counted(r, len(tested[r.Arch]))
 		if r.Kernel == belowFloor {
 			tests, builds = "refused", "none"
 			if passed == 0 || failed > 0 {
@@ -72,13 +73,31 @@ func release(r *result) string {
 	return release + " (Debian)"
 }
 
-// counted says what came of the builds, and over what they go.
-func counted(r *result) string {
+// A build is one of the counting program's, by release of Go and way to build.
+type build struct{ version, way string }
+
+// tested are the builds that ran on any kernel, by architecture.
+func tested(results []*result) map[string]map[build]bool {
+	all := make(map[string]map[build]bool)
+	for _, r := range results {
+		if all[r.Arch] == nil {
+			all[r.Arch] = make(map[build]bool)
+		}
+		for _, c := range r.cells() {
+			all[r.Arch][build{c.Go, c.Build}] = true
+		}
+	}
+	return all
+}
+
+// counted says what came of the builds, out of so many for the architecture, and
+// over what they go.
+func counted(r *result, all int) string {
 	cells := r.cells()
 	if len(cells) == 0 {
 		return "none"
 	}
-	signs := make(map[string]int)
+	signs := map[string]int{"?": all - len(cells)}
 	versions, builds := make(map[string]bool), make(map[string]bool)
 	for _, c := range cells {
 		signs[sign(c)]++
@@ -86,7 +105,7 @@ func counted(r *result) string {
 			versions[c.Go], builds[c.Build] = true, true
 		}
 	}
-	text := fmt.Sprintf("%d of %d exact", signs["✓"], len(cells))
+	text := fmt.Sprintf("%d of %d exact", signs["✓"], all)
 	for _, other := range []struct{ sign, words string }{
 		{"○", "by the number of calls"}, {"✗", "failed"}, {"?", "did not run"},
 	} {
@@ -152,19 +171,18 @@ func cells(b *strings.Builder, arch string, results []*result) {
 	if len(results) == 0 {
 		return
 	}
-	versions, builds := make(map[string]bool), []string{}
-	tested := make(map[[2]string]bool) // by release and build, on any kernel
-	got := make(map[[3]string]outcome)
+	versions, ways, tested := make(map[string]bool), []string{}, tested(results)[arch]
+	got := make(map[string]map[build]outcome) // by the kernel's release
 	var kernels []string
 	for _, r := range results {
 		kernels = append(kernels, release(r))
+		got[r.Release] = make(map[build]outcome)
 		for _, c := range r.cells() {
 			versions[c.Go] = true
-			tested[[2]string{c.Go, c.Build}] = true
-			if !slices.Contains(builds, c.Build) {
-				builds = append(builds, c.Build)
+			if !slices.Contains(ways, c.Build) {
+				ways = append(ways, c.Build)
 			}
-			got[[3]string{r.Release, c.Go, c.Build}] = c
+			got[r.Release][build{c.Go, c.Build}] = c
 		}
 	}
 	columns := slices.SortedFunc(maps.Keys(versions), compareVersions)
@@ -173,16 +191,16 @@ func cells(b *strings.Builder, arch string, results []*result) {
 		fmt.Fprintf(b, " %s |", version)
 	}
 	b.WriteString("\n|---|" + strings.Repeat("---|", len(columns)) + "\n")
-	for _, build := range builds {
-		fmt.Fprintf(b, "| `%s` |", build)
+	for _, way := range ways {
+		fmt.Fprintf(b, "| `%s` |", way)
 		for _, version := range columns {
 			b.WriteByte(' ')
 			for _, r := range results {
-				if !tested[[2]string{version, build}] {
+				if !tested[build{version, way}] {
 					b.WriteString("–")
 					continue
 				}
-				b.WriteString(sign(got[[3]string{r.Release, version, build}]))
+				b.WriteString(sign(got[r.Release][build{version, way}]))
 			}
 			b.WriteString(" |")
 		}

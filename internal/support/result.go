@@ -106,19 +106,18 @@ func (r *result) merge(before *result, parts bool) {
 }
 
 // settle forgets what came of tests that are no longer among those of the machine,
-// and finds those that are missing.
+// and finds those that are missing: a test of which only parts have an outcome did
+// not end.
 func (r *result) settle(tests []string) {
-	ran := make(map[string]bool)
 	for name := range r.Tests {
-		switch top, isTest := topLevel(name); {
-		case !isTest:
-		case slices.Contains(tests, top):
-			ran[top] = true
-		default:
+		if top, isTest := topLevel(name); isTest && !slices.Contains(tests, top) {
 			delete(r.Tests, name)
 		}
 	}
-	r.Missing = slices.DeleteFunc(slices.Clone(tests), func(name string) bool { return ran[name] })
+	r.Missing = slices.DeleteFunc(slices.Clone(tests), func(name string) bool {
+		_, ended := r.Tests[name]
+		return ended
+	})
 }
 
 // machine is what it is the result of.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,22 +9,22 @@ import (
 	"github.com/uspan/uspan/internal/docs"
 )
 
-// The README shows what the page says, which a run of the tests wrote.
-func TestREADME(t *testing.T) {
-	var tables []string
-	for _, name := range []string{"README.md", "docs/support.md"} {
-		text, err := os.ReadFile(filepath.Join("../..", name))
+// The pages show what is kept of the runs, and which tests came later.
+func TestPages(t *testing.T) {
+	t.Chdir("../..")
+	results, err := settled("docs/support")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := summary(results)
+	for name, want := range map[string]string{"README.md": docs.Wrap(command, table), "docs/support.md": page(table, results)} {
+		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, table, _, found := docs.Cut(string(text), command)
-		if !found || strings.Count(table, "\n") < 3 {
-			t.Fatalf("%s has no table: make test-kernels writes it", name)
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s is not what docs/support and the tests say: make support writes it", name)
 		}
-		tables = append(tables, table)
-	}
-	if tables[0] != tables[1] {
-		t.Errorf("README.md says\n%sand docs/support.md\n%s", tables[0], tables[1])
 	}
 }
 
@@ -44,6 +43,7 @@ func TestPage(t *testing.T) {
 {"Action":"attr","Package":"github.com/uspan/uspan/instrument","Test":"TestVersions/d","Key":"built","Value":"go1.27.1 cgo"}
 {"Action":"output","Package":"github.com/uspan/uspan/instrument","Test":"TestVersions/d","Output":"    x_test.go:9: no gcc: none\n"}
 {"Action":"skip","Package":"github.com/uspan/uspan/instrument","Test":"TestVersions/d"}
+{"Action":"fail","Package":"github.com/uspan/uspan/instrument","Test":"TestVersions"}
 {"Action":"fail","Package":"github.com/uspan/uspan/instrument"}
 `
 	r := &result{Kernel: "6.1", Arch: "amd64", Tests: make(map[string]outcome)}
@@ -53,19 +53,25 @@ func TestPage(t *testing.T) {
 	r.settle([]string{"instrument TestNew", "instrument TestVersions"})
 	below := &result{Kernel: belowFloor, Arch: "arm64", Release: "5.10.0-1-cloud-arm64",
 		Tests: map[string]outcome{"instrument TestBelowFloor": {Action: "pass"}}}
-	results := []*result{below, r}
+	// a machine that ended among the builds
+	ended := &result{Kernel: "6.2", Arch: "amd64", Release: "6.2.0-1-cloud-amd64", Tests: map[string]outcome{
+		"instrument TestVersions/a": r.Tests["instrument TestVersions/a"]}}
+	ended.settle([]string{"instrument TestVersions"})
+	results := []*result{below, r, ended}
 	text := page(summary(results), results)
 	for _, want := range []string{
 		"| 5.10.0-1 (Debian) | arm64 | refused | none |  |\n",
-		"| 6.1.0-50 (Debian) | amd64 | 2 passed, 1 failed, 1 not run yet | 1 of 4 exact, 1 by the number of calls, 1 failed, 1 did not run: go1.18.10; 2 ways to build | abc1234 |\n",
+		"| 6.1.0-50 (Debian) | amd64 | 2 passed, 2 failed, 1 not run yet | 1 of 4 exact, 1 by the number of calls, 1 failed, 1 did not run: go1.18.10; 2 ways to build | abc1234 |\n",
+		"| 6.2.0-1 (Debian) | amd64 | 1 passed, 1 not run yet | 1 of 4 exact, 3 did not run: go1.18.10; 1 ways to build | abc1234 |\n",
 		"| built | go1.9 | go1.18.10 | go1.27.1 |\n",
-		"| `-buildmode=pie` | – | ✓ | – |\n",
-		"| `strip` | – | ○ | – |\n",
-		"| `default` | ✗ | – | – |\n",
-		"| `cgo` | – | – | ? |\n",
+		"| `-buildmode=pie` | –– | ✓✓ | –– |\n",
+		"| `strip` | –– | ○? | –– |\n",
+		"| `default` | ✗? | –– | –– |\n",
+		"| `cgo` | –– | –– | ?? |\n",
 		"| `instrument TestVersions/c` | 6.1.0-50 (Debian) amd64 | **failed** |\n",
 		"| `instrument TestVersions/d` | 6.1.0-50 (Debian) amd64 | no gcc: none |\n",
 		"| 6.1.0-50 (Debian) amd64 | `instrument TestNew` |\n",
+		"| 6.2.0-1 (Debian) amd64 | `instrument TestVersions` |\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
