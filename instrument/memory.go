@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/uspan/uspan/instrument/attach"
@@ -55,16 +56,18 @@ func newBudget() (b budget) {
 // fit bounds the open calls by the budget: rather fewer of them, or an error,
 // than to be killed later. say tells of fewer.
 func (b budget) fit(plans []*plan.Plan, options *attach.Options, say func(string)) error {
-	memory, err := attach.MemoryOf(plans, *options)
-	if err != nil {
-		return err
-	}
-	own := ownMemory(plans)
-	if b.limited {
-		debug.FreeOSMemory() // what planning took
-	}
-	if !b.limited || memory.Most()+own <= b.left {
+	if !b.limited {
 		return nil
+	}
+	debug.FreeOSMemory() // what planning took
+	return b.fitBeside(ownMemory(), plans, options, say)
+}
+
+// fitBeside is fit for so many bytes that uspan itself takes.
+func (b budget) fitBeside(own uint64, plans []*plan.Plan, options *attach.Options, say func(string)) error {
+	memory, err := attach.MemoryOf(plans, *options)
+	if err != nil || memory.Most()+own <= b.left {
+		return err
 	}
 	fitting, fits, err := attach.Room(plans, *options, b.left-min(own, b.left))
 	switch {
@@ -100,8 +103,11 @@ func (c *Config) writeMemory(w io.Writer, plans []*plan.Plan) error {
 	if c.Histograms {
 		maps, waits = fmt.Sprintf(", %s for histograms", mebibytes(memory.Buckets)), ""
 	}
+	runtime.GC()
+	const step = 5 << 20 // it is no exact figure
+	own := (ownMemory() + step/2) / step * step
 	_, err = fmt.Fprintf(w, "\nmemory of uspan\n  BPF maps    %s, and up to %s more for %d open calls at least%s\n  uspan       some %s%s\n",
-		mebibytes(memory.Fixed), mebibytes(memory.Calls), calls, maps, mebibytes(ownMemory(plans)), waits)
+		mebibytes(memory.Fixed), mebibytes(memory.Calls), calls, maps, mebibytes(own), waits)
 	return err
 }
 
@@ -114,15 +120,14 @@ func (c *Config) options() attach.Options {
 }
 
 // ownMemory is roughly what uspan itself takes in user space once it traces,
-// beside the spans that wait for an output: its code, the Go runtime, and what
-// it keeps of each function.
-func ownMemory(plans []*plan.Plan) uint64 {
-	const base, function = 32 << 20, 2 << 10
-	n := uint64(0)
-	for _, p := range plans {
-		n += uint64(len(p.Functions))
-	}
-	return base + n*function
+// beside the spans that wait for an output: its code, the Go runtime, and a heap as
+// large as what is in use now that all is planned and collected. Some of that is given
+// up before it traces, and as much garbage comes.
+func ownMemory() uint64 {
+	const base = 36 << 20
+	var now runtime.MemStats
+	runtime.ReadMemStats(&now)
+	return base + now.HeapAlloc
 }
 
 func mebibytes(n uint64) string { return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20) }

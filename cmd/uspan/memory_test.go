@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -34,6 +37,64 @@ func TestLittleMemory(t *testing.T) {
 			t.Errorf("%d MiB, uspan %s: status %d, %s", test.mebibytes, strings.Join(test.args, " "), status, output)
 		}
 	}
+}
+
+// What --dry-run says of uspan's own memory is what it takes, with few functions and
+// with many, with arguments and without.
+func TestOwnMemory(t *testing.T) {
+	uspan := testprog.Command(t, ".")
+	exe := testprog.Copy(t, uspan) // large, with DWARF
+	kerneltest.Require(t)
+	for _, args := range [][]string{
+		{"-f", "main.*", "--capture", "none"}, {"-f", "google.golang.org/grpc*"}, {"-f", "*", "--capture", "none"}, {"-f", "*"},
+	} {
+		plan, err := exec.Command(uspan, append([]string{"attach", "--dry-run", exe}, args...)...).Output()
+		said := saysOwn.FindSubmatch(plan)
+		if err != nil || said == nil {
+			t.Fatalf("%v\n%s", err, plan)
+		}
+		want, _ := strconv.Atoi(string(said[1]))
+		// Its cgroup is not asked: that has the files that uspan reads, too.
+		if got := residentOf(t, uspan, append([]string{"attach", "-o", "json=" + os.DevNull, exe}, args...)); got > want*5/4 || got < want*3/5 {
+			t.Errorf("%q: %d MiB are resident, --dry-run says %d", args, got, want)
+		} else {
+			t.Logf("%q: %d MiB are resident, --dry-run says %d", args, got, want)
+		}
+	}
+}
+
+var saysOwn = regexp.MustCompile(`\n  uspan       some (\d+) MiB`)
+
+// residentOf is the memory in MiB of a uspan that traces.
+func residentOf(t *testing.T, uspan string, args []string) int {
+	t.Helper()
+	cmd := exec.Command(uspan, args...)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Signal(os.Interrupt)
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "uspan: tracing ") {
+			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+			if err != nil {
+				t.Fatal(err)
+			}
+			kibibytes := 0
+			_, of, _ := strings.Cut(string(status), "\nVmRSS:")
+			if _, err := fmt.Sscan(of, &kibibytes); err != nil {
+				t.Fatal(err)
+			}
+			return kibibytes >> 10
+		}
+	}
+	t.Fatalf("uspan %q does not trace", args)
+	return 0
 }
 
 // inCgroup runs a command in a cgroup with a limit of memory, in bytes. The test
