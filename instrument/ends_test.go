@@ -123,7 +123,7 @@ func testEnds(t *testing.T, exe string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := command.Start(); err != nil {
+			if err := testprog.Start(command); err != nil {
 				t.Fatal(err)
 			}
 			ended := make(chan error)

@@ -398,7 +398,7 @@ func TestTargetEndsWhileAttaching(t *testing.T) {
 	}
 	for range times {
 		command := exec.Command(exe)
-		if err := command.Start(); err != nil {
+		if err := testprog.Start(command); err != nil {
 			t.Fatal(err)
 		}
 		ended := make(chan error)

@@ -95,7 +95,7 @@ func play(t *testing.T, exe string, args ...string) (*exec.Cmd, io.Closer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := command.Start(); err != nil {
+	if err := testprog.Start(command); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { command.Process.Kill(); command.Wait() })

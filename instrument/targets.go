@@ -103,16 +103,32 @@ func (t *targets) add(file *os.File, path string) (*image, error) {
 	return i, nil
 }
 
+// openRunning takes hold of a process and of the file that it runs: the later one where
+// it executes another in between, as a process does that was started a moment ago.
+func openRunning(pid int) (*target.Process, *os.File, error) {
+	for tries := 1; ; tries++ {
+		p, err := target.Open(pid)
+		if err != nil {
+			return nil, nil, err
+		}
+		file, err := p.OpenExe()
+		if err == nil {
+			return p, file, nil
+		}
+		alive := p.Alive()
+		err = errors.Join(err, p.Close())
+		if !alive || !errors.Is(err, target.ErrNoProcess) || tries == 10 {
+			return nil, nil, err
+		}
+	}
+}
+
 // process adds a process and the executable that it runs, whatever is at the
 // executable's path now.
 func (t *targets) process(pid int) error {
-	p, err := target.Open(pid)
+	p, file, err := openRunning(pid)
 	if err != nil {
 		return err
-	}
-	file, err := p.OpenExe()
-	if err != nil {
-		return errors.Join(err, p.Close())
 	}
 	i, err := t.add(file, p.ExePath())
 	if errors.Is(err, gobin.ErrNotGo) {

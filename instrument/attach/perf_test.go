@@ -91,7 +91,7 @@ func startWorker(t *testing.T, path string) *worker {
 		t.Fatal(err)
 	}
 	w.stdin, w.lines, w.Stderr = stdin, bufio.NewReader(stdout), os.Stderr
-	if err := w.Start(); err != nil {
+	if err := testprog.Start(w.Cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
