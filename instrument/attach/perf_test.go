@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -281,8 +282,39 @@ func TestTooManyPerfEvents(t *testing.T) {
 	}
 }
 
-// Many probes come and go in the time that is said before; with TEST_ALL=1 as
-// many as are allowed.
+// All links are closed, once each, and those of as many groups as there are closers at
+// once: each group waits for the others.
+func TestSideBySide(t *testing.T) {
+	for _, n := range []int{0, 1, closers - 1, closers, closers + 1, 1000} {
+		links := make(probes, n)
+		for i := range links {
+			links[i] = i
+		}
+		var together sync.WaitGroup
+		together.Add(min(n, closers))
+		var mu sync.Mutex
+		var closed probes
+		failed := errors.New("failed")
+		err := sideBySide(links, func(group probes) error {
+			together.Done()
+			together.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			closed = append(closed, group...)
+			if slices.Contains(group, 3) {
+				return failed
+			}
+			return nil
+		})
+		slices.Sort(closed)
+		if !slices.Equal(closed, links) || errors.Is(err, failed) != (n > 3) {
+			t.Errorf("of %d links, %d were closed: %v", n, len(closed), err)
+		}
+	}
+}
+
+// Many probes come and go, and nothing of them is left in the code; with TEST_ALL=1 as
+// many as are allowed. How long that takes is logged: uspan says so before.
 func TestManyPerfEvents(t *testing.T) {
 	path := testprog.Copy(t, testprog.Build(t, program, testprog.Options{}))
 	kerneltest.Require(t)
@@ -304,6 +336,7 @@ func TestManyPerfEvents(t *testing.T) {
 	if err := s.Watch(0, running.PID()); err != nil {
 		t.Fatal(err)
 	}
+	original := code(t, running.PID(), p)
 	from := time.Now()
 	skipped, err := s.Attach(0, file, []int{running.PID()})
 	if err != nil {
@@ -313,8 +346,14 @@ func TestManyPerfEvents(t *testing.T) {
 	if want := time.Duration(sites+len(p.Unwinding)+len(p.GoSites)) * perfRemoval; s.Removal() != want {
 		t.Errorf("Removal is %v, not %v", s.Removal(), want)
 	}
+	if code(t, running.PID(), p) == original {
+		t.Error("there are no probes in the code")
+	}
 	if err := s.Detach(); err != nil {
 		t.Fatal(err)
+	}
+	if code(t, running.PID(), p) != original {
+		t.Error("there is something left in the code")
 	}
 	t.Logf("%d probes of %d functions: attached in %v, detached in %v",
 		sites, len(p.Functions), attached.Sub(from), time.Since(attached))

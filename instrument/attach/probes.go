@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -92,17 +93,18 @@ const closers = 16
 // closeAll closes links side by side: each waits until no processor runs the
 // program any more.
 func closeAll(all []probes) error {
-	var links probes
-	for _, p := range all {
-		links = append(links, p...)
-	}
+	return sideBySide(slices.Concat(all...), probes.Close)
+}
+
+// sideBySide closes links in as many groups as there are closers, at once.
+func sideBySide(links probes, closing func(probes) error) error {
 	groups := min(len(links), closers)
 	errs := make([]error, groups)
-	var closing sync.WaitGroup
+	var running sync.WaitGroup
 	for i := range groups {
 		group := links[len(links)*i/groups : len(links)*(i+1)/groups]
-		closing.Go(func() { errs[i] = group.Close() })
+		running.Go(func() { errs[i] = closing(group) })
 	}
-	closing.Wait()
+	running.Wait()
 	return errors.Join(errs...)
 }
