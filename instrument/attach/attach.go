@@ -149,7 +149,7 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 			spec.Programs[name].AttachType = ebpf.AttachNone
 		}
 	}
-	if err := spec.LoadAndAssign(&session.objects, nil); err != nil {
+	if err := load(spec, &session.objects); err != nil {
 		return nil, loadError(err)
 	}
 	if err := tables.write(&session.objects); err != nil {

@@ -265,6 +265,8 @@ func TestTooManyPerfEvents(t *testing.T) {
 		t.Error("there are links all the same")
 	}
 
+	small, q := openPlan(t, path, "main.first")
+	s = newSession(t, q, Options{NoMulti: true})
 	var before unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
 		t.Fatal(err)
@@ -275,8 +277,6 @@ func TestTooManyPerfEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &before)
-	small, q := openPlan(t, path, "main.first")
-	s = newSession(t, q, Options{NoMulti: true})
 	if _, err := s.Attach(0, small, nil); err == nil || !strings.Contains(err.Error(), "a limit of 130 open files: raise it (ulimit -n 1") {
 		t.Errorf("Attach: %v", err)
 	}
