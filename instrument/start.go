@@ -3,6 +3,7 @@ package instrument
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,6 +94,7 @@ func (t *Trace) start() error {
 	if t.config.Stacks {
 		t.assembler.ReadStacks(t.readStack)
 	}
+	debug.FreeOSMemory() // what planning took: a copy of uspan places each probe
 	for _, i := range t.images {
 		if err := t.leaveGone(i); err != nil {
 			return err

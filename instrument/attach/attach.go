@@ -149,11 +149,8 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 			spec.Programs[name].AttachType = ebpf.AttachNone
 		}
 	}
-	if err := load(spec, &session.objects); err != nil {
+	if err := load(spec, tables.write, &session.objects); err != nil {
 		return nil, loadError(err)
-	}
-	if err := tables.write(&session.objects); err != nil {
-		return nil, errors.Join(fmt.Errorf("fill the BPF maps: %w", err), session.Close())
 	}
 	if err := session.watchProcesses(); err != nil {
 		return nil, errors.Join(err, session.Close())

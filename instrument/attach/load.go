@@ -2,6 +2,7 @@ package attach
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 
 	"github.com/cilium/ebpf"
@@ -13,8 +14,9 @@ import (
 // others together.
 const longest = "enter"
 
-// load makes all maps and programs, the longest program beside the others.
-func load(spec *ebpf.CollectionSpec, objects *bpf.Objects) error {
+// load makes all maps and programs, the longest program beside the others, and fills
+// the maps.
+func load(spec *ebpf.CollectionSpec, fill func(map[string]*ebpf.Map) error, objects *bpf.Objects) error {
 	// What programs jump to is told when there are programs.
 	jumps := spec.Maps["programs"].Contents
 	spec.Maps["programs"].Contents = nil
@@ -31,6 +33,11 @@ func load(spec *ebpf.CollectionSpec, objects *bpf.Objects) error {
 		failed <- err
 	}()
 	all, err := loadSome(spec, shared.Maps, func(name string) bool { return name != longest })
+	if err == nil {
+		if err = fill(shared.Maps); err != nil {
+			err = fmt.Errorf("fill the BPF maps: %w", err)
+		}
+	}
 	err = cmp.Or(err, <-failed)
 	for _, loaded := range []*ebpf.Collection{all, one} {
 		if loaded != nil {

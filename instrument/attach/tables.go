@@ -1,7 +1,9 @@
 package attach
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -319,47 +321,40 @@ func (t *tables) configure(spec *ebpf.CollectionSpec, options Options, ns pidNam
 }
 
 // write fills the tables in the kernel.
-func (t *tables) write(objects *bpf.Objects) error {
-	for _, call := range t.rootCalls {
-		if err := objects.RootCalls.Put(call, uint32(1)); err != nil {
-			return err
-		}
-	}
-	if err := writeArray(objects.Functions, t.functions); err != nil {
-		return err
-	}
-	if err := writeArray(objects.GoSites, t.goSites); err != nil {
-		return err
-	}
-	if err := writeArray(objects.Steps, t.steps); err != nil {
-		return err
-	}
-	if err := writeArray(objects.Secrets, t.secrets); err != nil {
-		return err
-	}
-	for key, worker := range t.workers {
-		if err := objects.Workers.Put(key, worker); err != nil {
-			return err
-		}
-	}
-	for key, dynamic := range t.dynamics {
-		if err := objects.Dynamics.Put(key, dynamic); err != nil {
-			return err
-		}
-	}
-	return nil
+func (t *tables) write(maps map[string]*ebpf.Map) error {
+	return cmp.Or(
+		writeAll(maps["root_calls"], t.rootCalls, slices.Repeat([]uint32{1}, len(t.rootCalls))),
+		writeArray(maps["functions"], t.functions),
+		writeArray(maps["go_sites"], t.goSites),
+		writeArray(maps["steps"], t.steps),
+		writeArray(maps["secrets"], t.secrets),
+		writeMap(maps["workers"], t.workers),
+		writeMap(maps["dynamics"], t.dynamics),
+	)
 }
 
-// writeArray writes an array in one system call.
 func writeArray[T any](array *ebpf.Map, values []T) error {
-	if len(values) == 0 {
+	indices := make([]uint32, len(values))
+	for i := range indices {
+		indices[i] = uint32(i)
+	}
+	return writeAll(array, indices, values)
+}
+
+func writeMap[K comparable, V any](hash *ebpf.Map, entries map[K]V) error {
+	keys, values := make([]K, 0, len(entries)), make([]V, 0, len(entries))
+	for key, value := range entries {
+		keys, values = append(keys, key), append(values, value)
+	}
+	return writeAll(hash, keys, values)
+}
+
+// writeAll writes entries in one system call.
+func writeAll[K, V any](m *ebpf.Map, keys []K, values []V) error {
+	if len(keys) == 0 {
 		return nil
 	}
-	keys := make([]uint32, len(values))
-	for i := range keys {
-		keys[i] = uint32(i)
-	}
-	_, err := array.BatchUpdate(keys, values, nil)
+	_, err := m.BatchUpdate(keys, values, nil)
 	return err
 }
 
