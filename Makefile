@@ -56,8 +56,8 @@ bench: ## Measure what a traced call costs, beside the floor and the usual recip
 bench-recipe: ## Write into docs/hist.md what hist and the usual recipe make of one program
 	$(SUDO) go run ./internal/bench -recipe docs/hist.md
 
-bench-start: ## Measure start, end and memory with 10,000 functions (builds a 110 MB program, once)
-	$(SUDO) go run ./internal/bench/start -rclone
+bench-start: ## Write into README.md what start and end take, and memory, with 10,000 functions (builds a program of 110 MB, once)
+	$(SUDO) go run ./internal/bench/start -rclone -write README.md
 
 generate: tools ## Build the kernel programs anew (clang-19, installed by apt)
 	go generate ./bpf ./internal/bench

@@ -9,12 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/uspan/uspan/instrument"
 	"github.com/uspan/uspan/instrument/plan"
@@ -102,10 +99,7 @@ func writeComparison(page string) error {
 
 func comparisonTable(lines []strings.Builder) string {
 	var b strings.Builder
-	var kernel unix.Utsname
-	if unix.Uname(&kernel) == nil {
-		fmt.Fprintf(&b, "Linux %s, %s, %d processors, %s:\n\n", unix.ByteSliceToString(kernel.Release[:]), runtime.GOARCH, runtime.NumCPU(), runtime.Version())
-	}
+	b.WriteString(docs.Machine())
 	for i, t := range timed {
 		fmt.Fprintf(&b, "| `%s` %s | calls |", t.function, t.what)
 		for _, q := range shownQuantiles {

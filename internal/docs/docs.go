@@ -5,7 +5,10 @@ package docs
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 const end = "<!-- end -->\n"
@@ -33,4 +36,14 @@ func Put(path, command, content string) error {
 		return fmt.Errorf("%s has no place for what %s makes: %q and %q", path, command, begin(command), end)
 	}
 	return os.WriteFile(path, []byte(before+Wrap(command, content)+after), 0o644)
+}
+
+// Machine is the line above what was measured: what it was measured on.
+func Machine() string {
+	var kernel unix.Utsname
+	if unix.Uname(&kernel) != nil {
+		return ""
+	}
+	return fmt.Sprintf("Linux %s, %s, %d processors, %s:\n\n",
+		unix.ByteSliceToString(kernel.Release[:]), runtime.GOARCH, runtime.NumCPU(), runtime.Version())
 }

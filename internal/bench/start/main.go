@@ -16,9 +16,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"text/tabwriter"
+	"strings"
 	"time"
 
+	"github.com/uspan/uspan/internal/docs"
 	"github.com/uspan/uspan/internal/testprog"
 )
 
@@ -26,12 +27,23 @@ func main() {
 	uspan := flag.String("uspan", "", "measure this `executable` of uspan (default: this source's)")
 	runs := flag.Int("runs", 7, "how often each is measured")
 	rclone := flag.Bool("rclone", false, "measure an executable of 110 MB, too")
+	page := flag.String("write", "", "put the table into this `page`, too")
 	flag.Parse()
-	if err := measureAll(*uspan, *runs, *rclone); err != nil {
+	table, err := measureAll(*uspan, *runs, *rclone)
+	if err == nil {
+		fmt.Print(table)
+	}
+	if err == nil && *page != "" {
+		err = docs.Put(*page, command, table)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "start:", err)
 		os.Exit(1)
 	}
 }
+
+// command makes the table of a page.
+const command = "make bench-start"
 
 // A subject is an executable with the functions to trace and a command line that
 // makes it wait: fifo stands for a FIFO that nobody writes to.
@@ -43,46 +55,50 @@ type subject struct {
 
 const fifo = "FIFO"
 
-func measureAll(uspan string, runs int, withRclone bool) error {
+func measureAll(uspan string, runs int, withRclone bool) (table string, err error) {
 	dir, err := os.MkdirTemp("", "uspan-start-")
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer os.RemoveAll(dir)
 	if uspan == "" {
 		uspan = filepath.Join(dir, "uspan")
 		build := exec.Command("go", "build", "-trimpath", "-o", uspan, "github.com/uspan/uspan/cmd/uspan")
 		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build uspan: %w\n%s", err, out)
+			return "", fmt.Errorf("build uspan: %w\n%s", err, out)
 		}
 	}
 	goCommand, err := testprog.CopyGo(dir)
 	if err != nil {
-		return err
+		return "", err
 	}
 	wait := []string{"mod", "edit", "-print", fifo}
 	subjects := []subject{{"the go command", goCommand, []string{"*"}, wait}}
 	if withRclone {
 		path, err := testprog.BuildRclone()
 		if err != nil {
-			return err
+			return "", err
 		}
 		subjects = append(subjects, subject{"rclone", path, []string{testprog.RclonePattern}, []string{"cat", fifo}})
 	}
-	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	defer t.Flush()
-	fmt.Fprintln(t, "executable\tcapture\tfunctions\tattached\tCPU\tgone\tresident\tat most\tBPF maps\t")
+	var b strings.Builder
+	b.WriteString(docs.Machine())
+	b.WriteString("| executable | `--capture` | functions | attached | processor time | gone | resident | at most | BPF maps |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, s := range subjects {
+		info, err := os.Stat(s.path)
+		if err != nil {
+			return "", err
+		}
 		for _, capture := range []string{"none", "auto"} {
 			r, err := s.measure(uspan, filepath.Join(dir, fifo), capture, runs)
 			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
+				return "", fmt.Errorf("%s: %w", s.name, err)
 			}
-			fmt.Fprintf(t, "%s\t%s\t%d\t%v\t%v\t%v\t%d MiB\t%d MiB\t%d MiB\t\n", s.name, capture, r.functions,
-				r.attached, r.cpu, r.gone, r.resident>>20, r.most>>20, r.maps>>20)
+			fmt.Fprintf(&b, "| %s, %d MB | %s | %d | %v | %v | %v | %d MiB | %d MiB | %d MiB |\n", s.name, info.Size()/1e6, capture,
+				r.functions, r.attached, r.cpu, r.gone, r.resident>>20, r.most>>20, r.maps>>20)
 		}
 	}
-	return nil
+	return b.String(), nil
 }
 
 // figures are what one run of uspan took, or medians of several.
