@@ -349,14 +349,15 @@ func TestManyPerfEvents(t *testing.T) {
 	if code(t, running.PID(), p) == original {
 		t.Error("there are no probes in the code")
 	}
+	begun := time.Now()
 	if err := s.Detach(); err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("%d probes of %d functions: attached in %v, detached in %v",
+		sites, len(p.Functions), attached.Sub(from), time.Since(begun))
 	if code(t, running.PID(), p) != original {
 		t.Error("there is something left in the code")
 	}
-	t.Logf("%d probes of %d functions: attached in %v, detached in %v",
-		sites, len(p.Functions), attached.Sub(from), time.Since(attached))
 	if len(skipped) > 0 {
 		t.Errorf("skipped: %v", skipped)
 	}
