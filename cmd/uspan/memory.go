@@ -35,8 +35,8 @@ func frugal() {
 	}
 }
 
-// settle gives back what planning took, and leaves room for what the BPF maps
-// may come to take, in bytes.
+// settle gives back what placing the probes took (planning's is given back before
+// them), and leaves room for what the BPF maps may come to take, in bytes.
 func (h heap) settle(maps uint64) {
 	if h.bounded {
 		debug.SetMemoryLimit(int64(min(h.left-min(maps, h.left), math.MaxInt64)))

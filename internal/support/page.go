@@ -40,7 +40,7 @@ func writePage(path, readme string, results []*result) error {
 func summary(results []*result) string {
 	var b strings.Builder
 	b.WriteString("| Linux | on | tests | builds of the counting program | commit |\n|---|---|---|---|---|\n")
-	tested := tested(results)
+	tested := testedBuilds(results)
 	for _, r := range results {
 		passed, failed := len(r.with("pass")), len(r.with("fail"))
 		tests := fmt.Sprintf("%d passed", passed)
@@ -76,8 +76,8 @@ func release(r *result) string {
 // A build is one of the counting program's, by release of Go and way to build.
 type build struct{ version, way string }
 
-// tested are the builds that ran on any kernel, by architecture.
-func tested(results []*result) map[string]map[build]bool {
+// testedBuilds are the builds that ran on any kernel, by architecture.
+func testedBuilds(results []*result) map[string]map[build]bool {
 	all := make(map[string]map[build]bool)
 	for _, r := range results {
 		if all[r.Arch] == nil {
@@ -171,7 +171,7 @@ func cells(b *strings.Builder, arch string, results []*result) {
 	if len(results) == 0 {
 		return
 	}
-	versions, ways, tested := make(map[string]bool), []string{}, tested(results)[arch]
+	versions, ways, tested := make(map[string]bool), []string{}, testedBuilds(results)[arch]
 	got := make(map[string]map[build]outcome) // by the kernel's release
 	var kernels []string
 	for _, r := range results {
