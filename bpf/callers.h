@@ -153,101 +153,73 @@ static long climb(__u32 n, void *context)
 	return 0;
 }
 
-/* A call that begins, as its registers and its goroutine have it. */
-struct beginning {
-	__u64 cookie;
-	__u64 g;
-	__u64 goid;
-	__u64 fp;      /* of the caller */
-	__u64 address; /* that it returns to, where a register has it */
-	__u64 slot;    /* where that lies */
-	__u64 number;  /* of its stack, once it is kept */
-};
-
-/* Walks the stack of a call that begins. */
-static __always_inline void walk_stack(struct walk *walk, struct beginning *begin)
+/* Walks the stack of a call that begins, and returns to `address`. */
+static __always_inline void walk_stack(struct walk *walk, struct hit *hit, __u64 address)
 {
 	__u64 gopc;
 
-	walk->number = begin->cookie & 0xfffffffffULL; /* this function, of this executable */
+	walk->number = hit->cookie & 0xfffffffffULL; /* this function, of this executable */
 	walk->left = unknown_zero;
 	walk->words = unknown_zero;
 	walk->injected = unknown_zero;
 	walk->cut = unknown_zero;
-	walk->fp = begin->fp;
-	walk->next[0] = begin->address;
-	walk->slot = begin->slot;
+	walk->fp = hit->fp;
+	walk->next[0] = address;
+	walk->slot = hit->return_address;
 	bpf_loop(2 * STACK_WORDS, climb, walk, 0);
-	if (begin->goid && walk->binary->gopc_offset &&
+	if (hit->goid && walk->binary->gopc_offset &&
 	    !bpf_probe_read_user(&gopc, sizeof(gopc),
-				 (void *)(begin->g + walk->binary->gopc_offset)) &&
+				 (void *)(hit->g + walk->binary->gopc_offset)) &&
 	    gopc)
 		add_word(walk, link_address(walk, gopc) | CALLER_CREATOR);
 }
 
-/*
- * Finds, or keeps, the stack of a call that begins, and its number. It is a global
- * function, which the verifier looks at once, whoever calls it.
- */
-__noinline int keep_stack(struct beginning *begin)
+/* Fills in the number of the stack of a call that begins, and keeps it; 0: there is no
+ * room for it. */
+GLOBAL int keep_stack(struct hit *hit)
 {
 	struct walk walk = {};
 	struct stack *stack;
+	__u64 address;
 	__u32 index;
 
-	if (!begin)
-		return -1;
+	if (!hit)
+		return 0;
+	address = hit->returns_to;
 	if (!FIRST_CALLER_IN_REGISTER &&
-	    bpf_probe_read_user(&begin->address, sizeof(begin->address), (void *)begin->slot)) {
+	    bpf_probe_read_user(&address, sizeof(address), (void *)hit->return_address)) {
 		count(&counted.stacks_full);
-		return -1;
+		return 0;
 	}
-	index = COOKIE_BINARY(begin->cookie);
+	index = COOKIE_BINARY(hit->cookie);
 	walk.binary = bpf_map_lookup_elem(&binaries, &index);
 	if (!walk.binary)
-		return -1;
-	walk.g = begin->g;
+		return 0;
+	walk.g = hit->g;
 	walk.bias = load_bias(walk.binary);
-	walk_stack(&walk, begin);
-	begin->number = walk.number;
+	walk_stack(&walk, hit, address);
 	stack = bpf_map_lookup_elem(&stacks, &walk.number);
 	if (!stack) {
 		index = 0;
 		stack = bpf_map_lookup_elem(&empty_stack, &index);
 		if (!stack)
-			return -1;
+			return 0;
 		bpf_map_update_elem(&stacks, &walk.number, stack, BPF_NOEXIST);
 		stack = bpf_map_lookup_elem(&stacks, &walk.number);
 		if (!stack) {
-			begin->number = 0;
 			count(&counted.stacks_full);
-			return -1;
+			return 0;
 		}
 	}
+	hit->stack = walk.number;
 	if (!stack->whole) {
 		/* two threads at once write the same */
 		walk.stack = stack;
-		walk_stack(&walk, begin);
-		stack->function = COOKIE_FUNCTION(begin->cookie);
+		walk_stack(&walk, hit, address);
+		stack->function = COOKIE_FUNCTION(hit->cookie);
 		stack->cut = walk.cut;
 		stack->length = walk.words;
 		stack->whole = 1;
 	}
 	return 0;
-}
-
-/* The number of the stack of a call that begins; 0: there is no room for it. */
-static __always_inline __u64 stack_of(struct hit *hit, struct registers *r)
-{
-	struct beginning begin = {
-		.cookie = hit->cookie,
-		.g = hit->g,
-		.goid = hit->goid,
-		.fp = REGISTER_FP(r),
-		.address = FIRST_CALLER(r),
-		.slot = hit->return_address,
-	};
-
-	keep_stack(&begin);
-	return begin.number;
 }

@@ -15,7 +15,6 @@ static __always_inline __u32 read_values(struct hit *hit, struct registers *r,
 	__u32 index = COOKIE_FUNCTION(hit->cookie);
 	struct function *function = bpf_map_lookup_elem(&functions, &index);
 	struct progress *progress = &values->progress;
-	struct reading reading = {.values = values, .progress = progress, .cookie = hit->cookie};
 	__u32 limit = room();
 	struct root *root;
 	struct chunk *chunk;
@@ -32,6 +31,7 @@ static __always_inline __u32 read_values(struct hit *hit, struct registers *r,
 	*chunk = (struct chunk){.size = root->size, .good = root->held};
 	copy_arguments((__u64 *)(chunk + 1), r, root->registers);
 	*progress = (struct progress){
+		.cookie = hit->cookie,
 		.used = used + sizeof(*chunk) + root->size,
 		.limit = limit,
 	};
@@ -45,24 +45,28 @@ static __always_inline __u32 read_values(struct hit *hit, struct registers *r,
 		.left = 1,
 		.chunk = used,
 	};
-	bpf_loop(STEPS_MAX, next_step, &reading, 0);
+	bpf_loop(STEPS_MAX, next_step, &values, 0);
 	if (chunk->status == CHUNK_OK)
 		chunk->status = progress->stopped ? progress->why : CHUNK_STEPS;
 	return progress->used;
 }
 
 /* Reads the arguments of a call into a new entry; their size in bytes, or negative. */
-static __always_inline long read_args(struct hit *hit, struct frame_key *key, struct registers *r)
+GLOBAL int read_args(struct hit *hit, __u32 level, struct bpf_user_pt_regs_t *context)
 {
+	struct frame_key key;
 	__u32 zero = 0;
 	struct values *entry = bpf_map_lookup_elem(&empty_values, &zero);
 
-	if (!entry || bpf_map_update_elem(&values, key, entry, BPF_ANY))
+	if (!hit || !entry)
 		return -1;
-	entry = bpf_map_lookup_elem(&values, key);
+	key = (struct frame_key){.g = hit->g, .tgid = hit->tgid, .level = level};
+	if (bpf_map_update_elem(&values, &key, entry, BPF_ANY))
+		return -1;
+	entry = bpf_map_lookup_elem(&values, &key);
 	if (!entry)
 		return -1;
-	return hit->cookie & COOKIE_ARGS ? read_values(hit, r, entry, 0, ARGS) : 0;
+	return has(hit, COOKIE_ARGS) ? read_values(hit, &context->registers, entry, 0, ARGS) : 0;
 }
 
 /* Whether arguments were kept for this very call, as far as its goroutine is known. */
@@ -89,7 +93,7 @@ static __always_inline void keep_args(struct hit *hit, struct registers *r)
 
 	if (kept_for(kept, hit))
 		return;
-	size = read_args(hit, &key, r);
+	size = read_args(hit, key.level, context_of(r));
 	kept = bpf_map_lookup_elem(&values, &key);
 	if (size < 0 || !kept) {
 		count(&counted.values_full);
@@ -120,12 +124,12 @@ static __always_inline long enter_args(struct hit *hit, struct frame_key *key, s
 	struct frame_key kept_key = {.g = hit->g, .tgid = hit->tgid, .level = LEVEL_KEPT};
 	struct values *kept;
 
-	if (hit->cookie & COOKIE_KEPT) {
+	if (has(hit, COOKIE_KEPT)) {
 		kept = bpf_map_lookup_elem(&values, &kept_key);
 		if (kept_for(kept, hit))
 			return take_args(key, kept, &kept_key);
 	}
-	return read_args(hit, key, r); /* at one place: the verifier looks at each */
+	return read_args(hit, key->level, context_of(r));
 }
 
 /* What key the arguments have of a call that is put off, by the index of its hit. */
@@ -150,7 +154,7 @@ static __always_inline void put_off_args(struct hit *hit, __u32 index, struct re
 /* The arguments of a call that was put off; negative: there was no memory for them. */
 static __always_inline long late_args(struct hit *hit, struct frame_key *key)
 {
-	struct frame_key late = late_key(hit->g, hit->tgid, hit->late->index);
+	struct frame_key late = late_key(hit->g, hit->tgid, hit->index);
 	struct values *entry = bpf_map_lookup_elem(&values, &late);
 
 	return entry ? take_args(key, entry, &late) : -1;
@@ -161,7 +165,7 @@ static __always_inline void drop_args(struct hit *hit)
 {
 	struct frame_key key = {.g = hit->g, .tgid = hit->tgid, .level = LEVEL_KEPT};
 
-	if (hit->cookie & COOKIE_KEPT)
+	if (has(hit, COOKIE_KEPT))
 		bpf_map_delete_elem(&values, &key);
 }
 

@@ -58,25 +58,33 @@ static __always_inline void delete_frame(struct frame_key *key)
 }
 
 /* Forgets a goroutine without open frames. */
-static __always_inline void forget_goroutine(struct goroutine *goroutine, struct goroutine_key *key)
+GLOBAL int forget_goroutine(struct goroutine *goroutine, __u64 g, __u32 tgid)
 {
+	struct goroutine_key key = {.g = g, .tgid = tgid};
+
+	if (!goroutine)
+		return 0;
 	give_back(goroutine);
-	forget_panics(goroutine, key->g, key->tgid, 0);
-	bpf_map_delete_elem(&goroutines, key);
+	forget_panics(goroutine, g, tgid, 0);
+	bpf_map_delete_elem(&goroutines, &key);
+	return 0;
 }
 
 /* Where the goroutine is once a frame is gone. */
-static __always_inline void step_out(struct goroutine *goroutine, struct frame *frame)
+GLOBAL int step_out(struct goroutine *goroutine, struct frame *frame)
 {
+	if (!goroutine || !frame)
+		return 0;
 	goroutine->depth = frame->outer_depth;
 	goroutine->level--;
 	if (histograms)
-		return;
+		return 0;
 	goroutine->context = frame->outer;
 	if (!frame->event.parent && !goes_on(frame)) {
 		goroutine->budget = frame->outer_budget;
 		goroutine->part = frame->outer_part;
 	}
+	return 0;
 }
 
 /* What becomes of a call that has ended. */
@@ -129,17 +137,18 @@ static long unwind_one(__u32 n, void *context)
 /*
  * Ends the frames at `depth` or deeper. False: too many, some are still open.
  */
-static __always_inline bool unwind_for(struct goroutine *goroutine, struct hit *hit, __u64 depth,
-				       __u8 reason)
+GLOBAL int unwind_for(struct goroutine *goroutine, __u64 g, __u32 tgid, __u64 depth, __u8 reason)
 {
 	struct unwinding unwinding = {
 		.goroutine = goroutine,
 		.now = bpf_ktime_get_ns(),
 		.depth = depth,
-		.key = {.g = hit->g, .tgid = hit->tgid},
+		.key = {.g = g, .tgid = tgid},
 		.reason = reason,
 	};
 
+	if (!goroutine)
+		return true;
 	bpf_loop(UNWIND_MAX, unwind_one, &unwinding, 0);
 	if (!goroutine->level || goroutine->depth < depth)
 		return true;
@@ -149,7 +158,7 @@ static __always_inline bool unwind_for(struct goroutine *goroutine, struct hit *
 
 static __always_inline bool unwind(struct goroutine *goroutine, struct hit *hit, __u64 depth)
 {
-	return unwind_for(goroutine, hit, depth, END_UNWOUND);
+	return unwind_for(goroutine, hit->g, hit->tgid, depth, END_UNWOUND);
 }
 
 /*
@@ -165,16 +174,16 @@ static __always_inline void end_panic(struct hit *hit, __u64 depth, __u8 reason)
 
 	if (!goroutine || !is_of(goroutine, hit))
 		return;
-	unwind_for(goroutine, hit, depth, reason);
+	unwind_for(goroutine, hit->g, hit->tgid, depth, reason);
 	if (!goroutine->level)
-		forget_goroutine(goroutine, &key);
+		forget_goroutine(goroutine, hit->g, hit->tgid);
 	else
 		forget_panics(goroutine, hit->g, hit->tgid, depth);
 }
 
 /* Which span a call is that begins, and where it belongs. */
 static __always_inline void begin_span(struct hit *hit, struct goroutine *goroutine,
-				       struct frame *frame, struct registers *r)
+				       struct frame *frame)
 {
 	struct context *context = &goroutine->context;
 	__u32 part;
@@ -183,7 +192,7 @@ static __always_inline void begin_span(struct hit *hit, struct goroutine *gorout
 	frame->outer_budget = goroutine->budget;
 	frame->outer_part = goroutine->part;
 	frame->outer = *context;
-	if (context->span && !begins_trace(hit, context, r)) {
+	if (context->span && !begins_trace(hit, context)) {
 		part = take_room(goroutine);
 		frame->event.trace[0] = context->trace[0];
 		frame->event.trace[1] = context->trace[1] - context->part + part;
@@ -201,7 +210,38 @@ static __always_inline void begin_span(struct hit *hit, struct goroutine *gorout
 		frame->event.flags |= EVENT_LINKED;
 }
 
-/* A call begins. */
+/* What is known of a call that begins, but its values. */
+GLOBAL int begin_call(struct hit *hit, struct goroutine *goroutine, struct frame *frame)
+{
+	if (!hit || !goroutine || !frame)
+		return 0;
+	frame->event.function = COOKIE_FUNCTION(hit->cookie);
+	frame->event.level = goroutine->level;
+	frame->event.tgid = hit->tgid;
+	frame->event.tid = hit->tid;
+	frame->event.goid = hit->goid;
+	frame->event.stack = hit->stack;
+	frame->depth = hit->depth;
+	frame->outer_depth = goroutine->depth;
+	if (!histograms)
+		begin_span(hit, goroutine, frame);
+	return 0;
+}
+
+/* The goroutine is in a call that has begun. */
+GLOBAL int step_in(struct hit *hit, struct goroutine *goroutine, struct frame *frame)
+{
+	if (!hit || !goroutine || !frame)
+		return 0;
+	goroutine->level++;
+	goroutine->hi = hit->hi;
+	goroutine->depth = hit->depth;
+	if (!histograms)
+		adopt(hit, frame, &goroutine->context);
+	return 0;
+}
+
+/* A call begins. Without registers the hit was put off. */
 static __always_inline void push_frame(struct hit *hit, struct registers *r)
 {
 	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
@@ -212,7 +252,6 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 	struct values *entry = NULL;
 	struct frame *frame;
 	__u8 flags = 0;
-	__u64 pc;
 
 	if (goroutine && !is_of(goroutine, hit)) {
 		/* the g belongs to another goroutine by now */
@@ -221,7 +260,7 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 			goroutine->hi = 0;
 			return;
 		}
-		forget_goroutine(goroutine, &key);
+		forget_goroutine(goroutine, hit->g, hit->tgid);
 		goroutine = NULL;
 	}
 	if (goroutine) {
@@ -248,20 +287,10 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 		goroutine->hi = 0; /* see remember: its innermost call is not known now */
 		return;
 	}
-	frame->event.function = COOKIE_FUNCTION(hit->cookie);
 	frame->event.flags = flags;
-	frame->event.level = goroutine->level;
-	frame->event.tgid = hit->tgid;
-	frame->event.tid = hit->tid;
-	frame->event.goid = hit->goid;
-	frame->event.stack = hit->stack;
-	frame->depth = hit->depth;
-	frame->outer_depth = goroutine->depth;
-	if (!histograms)
-		begin_span(hit, goroutine, frame, r);
-
-	if (!histograms && hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
-		long size = hit->late ? late_args(hit, &frame_key) : enter_args(hit, &frame_key, r);
+	begin_call(hit, goroutine, frame);
+	if (!histograms && has(hit, COOKIE_ARGS | COOKIE_RESULTS)) {
+		long size = r ? enter_args(hit, &frame_key, r) : late_args(hit, &frame_key);
 
 		if (size < 0) {
 			count(&counted.values_full);
@@ -272,34 +301,77 @@ static __always_inline void push_frame(struct hit *hit, struct registers *r)
 				entry = bpf_map_lookup_elem(&values, &frame_key);
 		}
 	}
-	frame->event.start = hit->late ? hit->late->now : bpf_ktime_get_ns();
+	frame->event.start = r ? bpf_ktime_get_ns() : hit->now;
 	if (live) {
 		frame->event.kind = EVENT_BEGIN;
 		tell_link(frame);
 		send(&frame->event, entry);
 	}
-	goroutine->level++;
-	goroutine->hi = hit->hi;
-	goroutine->depth = hit->depth;
-	if (histograms)
-		return;
-	pc = REGISTER_PC(r);
-	barrier_var(pc); /* the verifier wants constant offsets from r */
-	if (hit->late)
-		pc = hit->late->pc;
-	adopt(hit, frame, &goroutine->context, pc);
+	step_in(hit, goroutine, frame);
 }
 
-/* A call ends: by its return, or by jumping away. */
-static __always_inline void pop_frame(struct hit *hit, struct registers *r)
+/* The innermost call of a goroutine has ended. Without registers the hit was put off. */
+static __always_inline int finish_frame(struct hit *hit, struct goroutine *goroutine,
+					struct frame *frame, struct registers *r)
+{
+	struct frame_key frame_key;
+	struct values *entry = NULL;
+	bool failed = false, tail;
+
+	if (!hit || !goroutine || !frame)
+		return 0;
+	frame_key =
+		(struct frame_key){.g = hit->g, .tgid = hit->tgid, .level = goroutine->level - 1};
+	tail = is_tail(hit);
+	frame->event.end = hit->now;
+	frame->event.kind = EVENT_CALL;
+	frame->event.reason = tail ? END_TAIL : END_RETURN;
+	if (histograms) {
+		failed = r ? returns_error(hit, r) : hit->failed;
+	} else if (has(hit, COOKIE_ARGS | COOKIE_RESULTS)) {
+		entry = bpf_map_lookup_elem(&values, &frame_key);
+		if (entry && has(hit, COOKIE_RESULTS) && !tail) {
+			if (r) {
+				frame->event.results =
+					read_results(hit, entry, frame->event.args, r);
+			} else {
+				count(&counted.unreadable);
+				frame->event.flags |= EVENT_RESULTS_LOST;
+			}
+		}
+	}
+	end_call(frame, entry, failed);
+	step_out(goroutine, frame);
+	goroutine->hi = hit->hi;
+	delete_frame(&frame_key);
+	if (entry)
+		bpf_map_delete_elem(&values, &frame_key);
+	if (!goroutine->level)
+		forget_goroutine(goroutine, hit->g, hit->tgid);
+	return 0;
+}
+
+GLOBAL int end_frame(struct hit *hit, struct goroutine *goroutine, struct frame *frame,
+		     struct bpf_user_pt_regs_t *context)
+{
+	return finish_frame(hit, goroutine, frame, &context->registers);
+}
+
+GLOBAL int end_late_frame(struct hit *hit, struct goroutine *goroutine, struct frame *frame)
+{
+	return finish_frame(hit, goroutine, frame, NULL);
+}
+
+/*
+ * A call ends: by its return, or by jumping away. The goroutine is NULL if it has not
+ * been found yet; without registers the hit was put off.
+ */
+static __always_inline void pop_frame(struct hit *hit, struct goroutine *goroutine,
+				      struct registers *r)
 {
 	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
-	struct goroutine *goroutine = hit->goroutine;
 	struct frame_key frame_key = {.g = hit->g, .tgid = hit->tgid};
-	bool tail = is_tail(hit);
-	struct values *entry = NULL;
 	struct frame *frame;
-	bool failed = false;
 
 	if (!goroutine)
 		goroutine = bpf_map_lookup_elem(&goroutines, &key);
@@ -323,37 +395,16 @@ static __always_inline void pop_frame(struct hit *hit, struct registers *r)
 		goto unpaired;
 	}
 
-	frame->event.end = hit->now;
-	frame->event.kind = EVENT_CALL;
-	frame->event.reason = tail ? END_TAIL : END_RETURN;
-	if (histograms) {
-		failed = hit->late ? hit->late->failed : returns_error(hit, r);
-	} else if (hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS)) {
-		entry = bpf_map_lookup_elem(&values, &frame_key);
-		if (entry && hit->cookie & COOKIE_RESULTS && !tail) {
-			if (hit->late) {
-				count(&counted.unreadable);
-				frame->event.flags |= EVENT_RESULTS_LOST;
-			} else {
-				frame->event.results =
-					read_results(hit, entry, frame->event.args, r);
-			}
-		}
-	}
-	end_call(frame, entry, failed);
-	step_out(goroutine, frame);
-	goroutine->hi = hit->hi;
-	delete_frame(&frame_key);
-	if (entry)
-		bpf_map_delete_elem(&values, &frame_key);
-	if (!goroutine->level)
-		forget_goroutine(goroutine, &key);
+	if (r)
+		end_frame(hit, goroutine, frame, context_of(r));
+	else
+		end_late_frame(hit, goroutine, frame);
 	return;
 
 unpaired:
 	count(&counted.unpaired);
 	if (!goroutine->level)
-		forget_goroutine(goroutine, &key);
+		forget_goroutine(goroutine, hit->g, hit->tgid);
 }
 
 /* A `go` statement is about to begin a goroutine. */
@@ -372,7 +423,7 @@ static __always_inline void spawn(struct hit *hit, struct binary *binary, struct
 			unwind(goroutine, hit, hit->depth);
 		context = goroutine->context;
 		if (!goroutine->level)
-			forget_goroutine(goroutine, &key);
+			forget_goroutine(goroutine, hit->g, hit->tgid);
 	} else {
 		unknown = inherit(hit, binary, &context);
 	}

@@ -21,15 +21,27 @@ struct hit {
 	__u64 lo, hi;	      /* its stack */
 	__u64 return_address; /* where the return address lies */
 	__u64 depth;
-	__u64 stack; /* the number of its stack, at an entry */
+	__u64 pc;	  /* of the site, at an entry */
+	__u64 fp;	  /* the frame pointer, at an entry: the caller's */
+	__u64 returns_to; /* at an entry: what lay there, where that is not to be read */
+	__u64 stack;	  /* the number of its stack, at an entry */
 	__u32 tgid;
 	__u32 tid;
-	__u32 process;		     /* its number */
-	__u32 unknown;		     /* a target's, but why nothing is known of it: enum unknown */
-	__u64 thread;		     /* runtime.g.m, at a `go` statement */
-	struct goroutine *goroutine; /* where remember has found it */
-	struct late_hit *late;	     /* one that was put off */
+	__u32 process; /* its number */
+	__u32 unknown; /* a target's, but why nothing is known of it: enum unknown */
+	__u64 thread;  /* runtime.g.m, at a `go` statement */
+	__u8 late;     /* 1: it was put off: see late.h; then, as late_hit has it: */
+	__u8 index;
+	__u8 failed;
+	__u8 pad[5];
 };
+
+/* Whether the cookie of a hit has one of some flags; false to the verifier where no
+ * site of the plans has. */
+static __always_inline bool has(struct hit *hit, __u64 flags)
+{
+	return hit->cookie & cookie_bits & flags;
+}
 
 #define SCHED_OFFSET 56	       /* of runtime.g.sched, which begins with sp and pc */
 #define STACK_MAX (1ULL << 32) /* the runtime's own limit is 1 GB */
@@ -144,12 +156,25 @@ static __always_inline bool read_g(struct g_words *words, __u64 g, __u32 goid_of
 #define PEEK_AGAIN_NS 2000000
 #define PEEK_AGAIN_HITS 64 /* so many can be that unlucky */
 
+/* Fills in what g says of the goroutine. `slot` is where the address of g is read, or
+ * 0. False: it cannot be read. */
+GLOBAL int read_goroutine(struct hit *hit, __u64 slot, __u32 goid_offset)
+{
+	struct g_words words;
+
+	if (!hit || (slot && bpf_probe_read_user(&hit->g, sizeof(hit->g), (void *)slot)) ||
+	    !read_g(&words, hit->g, goid_offset, &hit->goid))
+		return false;
+	hit->lo = words.lo;
+	hit->hi = words.hi;
+	hit->thread = words.thread;
+	return true;
+}
+
 /* What is read of a goroutine. */
 struct peek {
-	__u64 slot; /* where its address is read, or 0 */
-	__u64 g;
-	__u64 lo, hi;
-	__u64 goid;
+	struct hit *hit;
+	__u64 slot;
 	__u64 until;
 	__u32 goid_offset;
 	__u32 done;
@@ -159,30 +184,24 @@ static long peek_once(__u32 n, void *context)
 {
 	struct peek *peek = context;
 
-	if (peek->slot && bpf_probe_read_user(&peek->g, sizeof(peek->g), (void *)peek->slot))
-		goto again;
-	if (bpf_probe_read_user(&peek->lo, 2 * sizeof(peek->lo), (void *)peek->g) ||
-	    bpf_probe_read_user(&peek->goid, sizeof(peek->goid),
-				(void *)(peek->g + peek->goid_offset)))
-		goto again;
-	peek->done = 1;
-	return 1;
-again:
-	return bpf_ktime_get_ns() > peek->until;
+	peek->done = read_goroutine(peek->hit, peek->slot, peek->goid_offset);
+	return peek->done || bpf_ktime_get_ns() > peek->until;
 }
 
-/* The first try, which mostly is enough. Not inline: the caller's stack is full. */
-static __noinline void peek_first(struct peek *peek)
+/* The same, for as long as a goroutine is looked at that cannot be read. */
+static __always_inline bool peek_again(struct hit *hit, __u64 slot, __u32 goid_offset)
 {
-	struct g_words words;
+	struct peek peek = {
+		.hit = hit,
+		.slot = slot,
+		.until = bpf_ktime_get_ns() + PEEK_AGAIN_NS,
+		.goid_offset = goid_offset,
+	};
 
-	if (peek->slot && bpf_probe_read_user(&peek->g, sizeof(peek->g), (void *)peek->slot))
-		return;
-	if (!read_g(&words, peek->g, peek->goid_offset, &peek->goid))
-		return;
-	peek->lo = words.lo;
-	peek->hi = words.hi;
-	peek->done = 1;
+	bpf_loop(1 << 20, peek_once, &peek, 0);
+	if (!peek.done)
+		count(&unread);
+	return peek.done;
 }
 
 /*
@@ -194,18 +213,17 @@ static __noinline void peek_first(struct peek *peek)
  * not seen) a stack that has moved twice could come to lie so that the depth comes out
  * the same for another call.
  */
-static __always_inline void remember(struct peek *peek, struct hit *hit)
+static __always_inline struct goroutine *remember(struct hit *hit)
 {
-	struct goroutine_key key = {.g = peek->g, .tgid = hit->tgid};
+	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
 	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
 
 	if (!goroutine || !goroutine->level ||
 	    goroutine->hi - hit->return_address != goroutine->depth)
-		return;
-	hit->goroutine = goroutine;
-	peek->hi = goroutine->hi;
-	peek->goid = goroutine->goid;
-	peek->done = 1;
+		return NULL;
+	hit->hi = goroutine->hi;
+	hit->goid = goroutine->goid;
+	return goroutine;
 }
 
 /* See late.h. */
@@ -228,62 +246,50 @@ static __always_inline struct binary *look_process(struct hit *hit, __u64 cookie
 /* Fills in what g says of the goroutine, and the depth of a return address. */
 static __always_inline bool look_goroutine(struct hit *hit, struct binary *binary)
 {
-	struct g_words words;
-
-	if (!read_g(&words, hit->g, binary->goid_offset, &hit->goid))
+	if (!read_goroutine(hit, 0, binary->goid_offset))
 		return false;
-	hit->lo = words.lo;
-	hit->hi = words.hi;
-	hit->thread = words.thread;
 	hit->depth = hit->hi - hit->return_address;
 	return hit->depth < STACK_MAX;
 }
 
 /*
  * Fills in the goroutine and the depth. False: not a target, or nothing to be
- * known about it, which is the caller's to count.
+ * known about it, which is the caller's to count. At a return, finds the goroutine
+ * where that has to be looked up for it.
  */
-static __always_inline bool look(struct hit *hit, struct registers *r, __u64 cookie, bool leaving)
+static __always_inline bool look(struct hit *hit, struct registers *r, __u64 cookie,
+				 struct goroutine **leaving)
 {
 	struct binary *binary = look_process(hit, cookie);
-	struct peek peek = {};
+	struct goroutine *found = NULL;
+	__u64 slot = 0;
+	bool known = false;
 
 	if (!binary)
 		return false;
-
-	peek.g = REGISTER_G(r);
-	peek.goid_offset = binary->goid_offset;
+	hit->g = REGISTER_G(r);
+	hit->return_address = REGISTER_SP(r) + COOKIE_SP_OFFSET(cookie);
 	if (cookie & COOKIE_THREAD_G) {
 		struct task_struct *task = bpf_get_current_task_btf();
 
-		peek.slot = THREAD_POINTER(task) + binary->tls_offset;
+		slot = THREAD_POINTER(task) + binary->tls_offset;
 	}
-	hit->return_address = REGISTER_SP(r) + COOKIE_SP_OFFSET(cookie);
-	if (leaving && !peek.slot && binary->settled && !counted.no_goroutine && !waiting)
-		remember(&peek, hit);
-	if (!peek.done)
-		peek_first(&peek);
-	if (!peek.done && leaving && !late_of(peek.g, hit->tgid))
-		remember(&peek, hit);
-	if (!peek.done && unread < PEEK_AGAIN_HITS && !late_of(peek.g, hit->tgid)) {
-		peek.until = bpf_ktime_get_ns() + PEEK_AGAIN_NS;
-		bpf_loop(1 << 20, peek_once, &peek, 0);
-		if (!peek.done)
-			count(&unread);
+	if (leaving && !slot && binary->settled && !counted.no_goroutine && !waiting)
+		found = remember(hit);
+	known = found || read_goroutine(hit, slot, binary->goid_offset);
+	if (!known && !late_of(hit->g, hit->tgid)) {
+		if (leaving)
+			found = remember(hit);
+		known = found ||
+			(unread < PEEK_AGAIN_HITS && peek_again(hit, slot, binary->goid_offset));
 	}
-	hit->g = peek.g;
-	hit->lo = peek.lo;
-	hit->hi = peek.hi;
-	hit->goid = peek.goid;
-	hit->depth = peek.hi - hit->return_address;
-	if (!peek.done) {
-		hit->unknown = peek.slot ? UNKNOWN_GOROUTINE : UNREADABLE_GOROUTINE;
+	hit->depth = hit->hi - hit->return_address;
+	if (!known || hit->depth >= STACK_MAX) {
+		hit->unknown = known || slot ? UNKNOWN_GOROUTINE : UNREADABLE_GOROUTINE;
 		return false;
 	}
-	if (hit->depth >= STACK_MAX) {
-		hit->unknown = UNKNOWN_GOROUTINE;
-		return false;
-	}
+	if (leaving)
+		*leaving = found;
 	tell_late(hit, r, binary, leaving ? PROGRAM_LEAVE : PROGRAM_ENTER);
 	return true;
 }

@@ -95,13 +95,20 @@ static __always_inline bool is_eof(struct binary *binary, __u64 itab, __u64 data
 }
 
 /* Whether a call that returns has an error as its last result that is not nil. */
-static __always_inline bool has_failed(struct hit *hit, struct registers *r)
+GLOBAL int has_failed(struct hit *hit, struct bpf_user_pt_regs_t *context)
 {
-	__u32 index = COOKIE_FUNCTION(hit->cookie), of = COOKIE_BINARY(hit->cookie);
-	struct function *function = bpf_map_lookup_elem(&functions, &index);
-	struct binary *binary = bpf_map_lookup_elem(&binaries, &of);
+	struct registers *r = &context->registers;
+	struct function *function;
+	struct binary *binary;
 	__u64 error[2] = {};
+	__u32 index, of;
 
+	if (!hit)
+		return false;
+	index = COOKIE_FUNCTION(hit->cookie);
+	of = COOKIE_BINARY(hit->cookie);
+	function = bpf_map_lookup_elem(&functions, &index);
+	binary = bpf_map_lookup_elem(&binaries, &of);
 	if (!function || !binary || !function->error)
 		return false;
 	if (function->error < 0) {
@@ -117,10 +124,10 @@ static __always_inline bool has_failed(struct hit *hit, struct registers *r)
 /* Whether a call ends by jumping into another function. */
 static __always_inline bool is_tail(struct hit *hit)
 {
-	return (hit->cookie & (COOKIE_TAIL | COOKIE_BOTH)) == COOKIE_TAIL;
+	return has(hit, COOKIE_TAIL) && !has(hit, COOKIE_BOTH);
 }
 
 static __always_inline bool returns_error(struct hit *hit, struct registers *r)
 {
-	return hit->cookie & COOKIE_RESULTS && !is_tail(hit) && has_failed(hit, r);
+	return has(hit, COOKIE_RESULTS) && !is_tail(hit) && has_failed(hit, context_of(r));
 }

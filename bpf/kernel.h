@@ -14,6 +14,15 @@
 
 #define CORE __attribute__((preserve_access_index))
 
+/*
+ * A global function: the verifier looks at it once, by itself, and not on each of the
+ * paths that lead to its calls, which go on as one. Its pointers lead to memory of some
+ * kind, or are NULL, for all that it knows, and what a caller has there is unknown
+ * afterwards. Linux 6.1 has them return a number, and wants the keys of maps on their
+ * own stack.
+ */
+#define GLOBAL __attribute__((noinline))
+
 struct mm_struct {
 	unsigned long start_code;
 	unsigned long env_start, env_end;
@@ -183,6 +192,16 @@ static __always_inline __u64 argument(struct registers *r, __u32 n)
 #else
 #error "unknown architecture: see kernel.h"
 #endif
+
+/* The context of a program, by the name that the kernel wants of a global function. */
+struct bpf_user_pt_regs_t {
+	struct registers registers;
+};
+
+static __always_inline struct bpf_user_pt_regs_t *context_of(struct registers *r)
+{
+	return (void *)r;
+}
 
 struct task_struct {
 	struct thread_struct thread;

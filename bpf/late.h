@@ -26,14 +26,15 @@ static __always_inline struct late *late_of(__u64 g, __u32 tgid)
 	return waiting ? bpf_map_lookup_elem(&lates, &key) : NULL;
 }
 
-static __always_inline void forget_late(struct goroutine_key *key)
+static __always_inline void forget_late(__u64 g, __u32 tgid)
 {
-	if (!bpf_map_delete_elem(&lates, key))
+	struct goroutine_key key = {.g = g, .tgid = tgid};
+
+	if (!bpf_map_delete_elem(&lates, &key))
 		__sync_fetch_and_add(&waiting, -1);
 }
 
 struct telling {
-	struct registers *r;
 	struct late *late;
 	__u64 g;
 	__u32 tgid;
@@ -63,15 +64,16 @@ static long give_up_one(__u32 n, void *context)
 }
 
 /* Gives up the hits of a goroutine, and takes no more where there were too many. */
-static __always_inline void give_up(struct late *late, struct goroutine_key *key)
+GLOBAL int give_up(struct late *late, __u64 g, __u32 tgid)
 {
-	struct telling telling = {
-		.late = late, .g = key->g, .tgid = key->tgid, .count = late->count};
+	struct telling telling = {.late = late, .g = g, .tgid = tgid};
 
-	if (telling.count > LATE_HITS) /* done */
-		return;
+	if (!late || late->count > LATE_HITS) /* done */
+		return 0;
+	telling.count = late->count;
 	late->count = LATE_HITS + 1;
 	bpf_loop(LATE_HITS, give_up_one, &telling, 0);
+	return 0;
 }
 
 /* Notes whose the hits are that are put off. */
@@ -84,9 +86,9 @@ static __always_inline void own(struct late *late, struct goroutine_key *key)
 }
 
 /* Where a call returns to that begins; 0: it cannot be read. */
-static __always_inline __u64 returns_to(struct hit *hit, struct registers *r)
+static __always_inline __u64 returns_to(struct hit *hit)
 {
-	__u64 address = FIRST_CALLER(r);
+	__u64 address = hit->returns_to;
 
 	if (!FIRST_CALLER_IN_REGISTER &&
 	    bpf_probe_read_user(&address, sizeof(address), (void *)hit->return_address))
@@ -103,8 +105,8 @@ static __always_inline bool put_off(struct hit *hit, struct registers *r, bool l
 	__u32 n;
 
 	if (late && late->process != hit->process) {
-		give_up(late, &key);
-		forget_late(&key);
+		give_up(late, hit->g, hit->tgid);
+		forget_late(hit->g, hit->tgid);
 		late = NULL;
 	}
 	if (!late) {
@@ -119,14 +121,14 @@ static __always_inline bool put_off(struct hit *hit, struct registers *r, bool l
 	}
 	n = late->count;
 	if (n >= LATE_HITS) {
-		give_up(late, &key);
+		give_up(late, hit->g, hit->tgid);
 		return false;
 	}
 	kept = &late->hits[n];
 	kept->cookie = hit->cookie;
 	kept->now = leaving ? hit->now : bpf_ktime_get_ns();
 	kept->return_address = hit->return_address;
-	kept->pc = REGISTER_PC(r);
+	kept->pc = hit->pc;
 	kept->stack = hit->stack;
 	kept->tid = hit->tid;
 	kept->index = n;
@@ -136,9 +138,9 @@ static __always_inline bool put_off(struct hit *hit, struct registers *r, bool l
 		if (late->open)
 			late->open--;
 	} else {
-		kept->returns_to = returns_to(hit, r);
+		kept->returns_to = returns_to(hit);
 		late->open++;
-		if (!histograms && hit->cookie & (COOKIE_ARGS | COOKIE_RESULTS))
+		if (!histograms && has(hit, COOKIE_ARGS | COOKIE_RESULTS))
 			put_off_args(hit, n, r);
 	}
 	late->count = n + 1;
@@ -151,13 +153,13 @@ static __always_inline bool put_off(struct hit *hit, struct registers *r, bool l
 static __always_inline void put_off_entry(struct hit *hit, struct registers *r)
 {
 	if (stacked)
-		hit->stack = stack_of(hit, r);
+		keep_stack(hit);
 	if (!put_off(hit, r, false)) {
 		LOSE(COOKIE_FUNCTION(hit->cookie), no_goroutine);
 		drop_args(hit);
 		return;
 	}
-	if (!(hit->cookie & COOKIE_BOTH))
+	if (!has(hit, COOKIE_BOTH))
 		return;
 	hit->now = bpf_ktime_get_ns();
 	put_off(hit, r, true);
@@ -170,15 +172,14 @@ static __always_inline void put_off_entry(struct hit *hit, struct registers *r)
 static __always_inline void tell_late(struct hit *hit, struct registers *r, struct binary *binary,
 				      __u32 next)
 {
-	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
 	struct late *late = late_of(hit->g, hit->tgid);
 
 	if (!late)
 		return;
 	if (!binary->settled || late->process != hit->process ||
 	    (late->owner && late->owner != hit->goid)) {
-		give_up(late, &key);
-		forget_late(&key);
+		give_up(late, hit->g, hit->tgid);
+		forget_late(hit->g, hit->tgid);
 		return;
 	}
 	late->goid = hit->goid;
@@ -202,7 +203,7 @@ static long tell_one(__u32 n, void *context)
 		give_up_hit(telling, kept);
 		return 0;
 	}
-	hit.cookie = kept->cookie & cookie_bits;
+	hit.cookie = kept->cookie;
 	hit.now = kept->now;
 	hit.goid = late->owner || n >= late->closed ? late->goid : 0;
 	hit.hi = late->hi;
@@ -211,11 +212,15 @@ static long tell_one(__u32 n, void *context)
 	hit.stack = kept->stack;
 	hit.tid = kept->tid;
 	hit.process = late->process;
-	hit.late = kept;
+	hit.pc = kept->pc;
+	hit.returns_to = kept->returns_to;
+	hit.late = true;
+	hit.index = kept->index;
+	hit.failed = kept->failed;
 	if (kept->leaving)
-		pop_frame(&hit, telling->r);
+		pop_frame(&hit, NULL, NULL);
 	else
-		push_frame(&hit, telling->r);
+		push_frame(&hit, NULL);
 	return 0;
 }
 
@@ -252,7 +257,7 @@ static __always_inline struct late *find_told(struct goroutine_key *key, struct 
 SEC("uprobe.multi")
 int catch_up(struct registers *r)
 {
-	struct telling telling = {.r = r};
+	struct telling telling = {};
 	struct goroutine_key key = {};
 	struct hit hit = {};
 	__u32 next;
@@ -270,7 +275,7 @@ int catch_up(struct registers *r)
 	telling.late->count = 0;
 	if (telling.count <= LATE_HITS)
 		bpf_loop(LATE_HITS, tell_one, &telling, 0);
-	forget_late(&key);
+	forget_late(telling.g, telling.tgid);
 	bpf_tail_call(r, &programs, next);
 	return 0;
 }

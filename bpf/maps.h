@@ -93,8 +93,10 @@ struct level {
 #define LEVELS 8 /* of which some elements are still to come, or some steps of one */
 #define HOPS_MAX 9
 
-/* How far a reading of values has come. */
+/* How far a reading of values has come. What changes lies in the entry: the verifier
+ * need not follow it. */
 struct progress {
+	__u64 cookie;  /* of the hit */
 	__u32 used;    /* bytes of values.bytes */
 	__u32 limit;   /* bytes of them that may be used */
 	__u32 depth;   /* index of the current level */

@@ -55,7 +55,7 @@ static __always_inline void tell_environment(struct origin *origin, struct mm_st
 	origin->size = size;
 }
 
-static __always_inline void tell_origin(__u32 tgid, __u32 function, struct binary *binary)
+GLOBAL int tell_origin(__u32 tgid, __u32 function, struct binary *binary)
 {
 	struct introduction *told = bpf_ringbuf_reserve(&events, sizeof(*told), 0);
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -63,7 +63,7 @@ static __always_inline void tell_origin(__u32 tgid, __u32 function, struct binar
 
 	if (!told) {
 		count(&counted.processes_untold);
-		return;
+		return 0;
 	}
 	told->event = (struct event){
 		.kind = EVENT_PROCESS,
@@ -82,9 +82,10 @@ static __always_inline void tell_origin(__u32 tgid, __u32 function, struct binar
 	BPF_CORE_READ_INTO(&told->origin.host, task, nsproxy, uts_ns, name.nodename);
 	tell_inner(&told->origin, task);
 	if (mm) {
-		if (binary->moves)
+		if (binary && binary->moves)
 			told->origin.bias = mm->start_code - binary->code_start;
 		tell_environment(&told->origin, mm);
 	}
 	bpf_ringbuf_submit(told, BPF_RB_FORCE_WAKEUP);
+	return 0;
 }

@@ -28,8 +28,8 @@ static long give_up_late(struct bpf_map *map, struct goroutine_key *key, struct 
 	struct goroutine_key at = *key;
 
 	if (at.tgid == ending->tgid) {
-		give_up(late, &at);
-		forget_late(&at);
+		give_up(late, at.g, at.tgid);
+		forget_late(at.g, at.tgid);
 	}
 	return 0;
 }

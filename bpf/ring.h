@@ -21,29 +21,35 @@ static __always_inline __u64 wakeup(void)
 	} while (0)
 
 /* Counts an event for which there was no room. */
-static __always_inline void not_sent(struct event *event)
+GLOBAL int not_sent(struct event *event)
 {
-	if (event->kind == EVENT_CALL)
+	if (event && event->kind == EVENT_CALL)
 		LOSE(event->function, ring_full);
 	else
 		count(&counted.begins_lost);
+	return 0;
+}
+
+/* Sends an event without values. */
+GLOBAL int send_bare(struct event *event)
+{
+	if (event && bpf_ringbuf_output(&events, event, sizeof(*event), wakeup()))
+		not_sent(event);
+	return 0;
 }
 
 /* Sends an event, with the values that `entry` holds for it, if any. */
 static __always_inline void send(struct event *event, struct values *entry)
 {
-	__u64 size = sizeof(*event);
+	__u32 used = event->args + event->results;
 
-	if (entry) {
-		__u32 used = event->args + event->results;
-
-		if (used > values_bytes)
-			used = values_bytes;
-		entry->event = *event;
-		if (bpf_ringbuf_output(&events, &entry->event, size + used, wakeup()))
-			not_sent(event);
+	if (!entry) {
+		send_bare(event);
 		return;
 	}
-	if (bpf_ringbuf_output(&events, event, size, wakeup()))
+	if (used > values_bytes)
+		used = values_bytes;
+	entry->event = *event;
+	if (bpf_ringbuf_output(&events, &entry->event, sizeof(*event) + used, wakeup()))
 		not_sent(event);
 }

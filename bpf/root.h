@@ -17,21 +17,16 @@ static __always_inline bool is_root_call(struct context *context, __u64 returns_
 }
 
 /* Whether the call that begins is, or is made on behalf of, a root call. */
-static __always_inline bool begins_trace(struct hit *hit, struct context *context,
-					 struct registers *r)
+static __always_inline bool begins_trace(struct hit *hit, struct context *context)
 {
-	__u64 returns_to;
+	__u64 returns_to = hit->returns_to;
 
-	if (hit->cookie & COOKIE_ROOT || context->calls == CALLS_ARE_ROOTS)
+	if (has(hit, COOKIE_ROOT) || context->calls == CALLS_ARE_ROOTS)
 		return true;
 	if (!context->calls)
 		return false;
 #if defined(__TARGET_ARCH_arm64)
 	/* where the callee has put it is not known: only its own calls are seen */
-	returns_to = r->x[30];
-	barrier_var(returns_to); /* the verifier wants constant offsets from r */
-	if (hit->late)
-		returns_to = hit->late->returns_to;
 #else
 	/* a call from further out, whose stack is not there yet, is none of the loop's */
 	if (hit->depth < context->calls)
@@ -39,7 +34,6 @@ static __always_inline bool begins_trace(struct hit *hit, struct context *contex
 	if (hit->late) { /* of what it was called by, nothing is left but its own */
 		if (hit->depth != context->calls)
 			return false;
-		returns_to = hit->late->returns_to;
 	} else if (bpf_probe_read_user(&returns_to, sizeof(returns_to),
 				       (void *)(hit->hi - context->calls))) {
 		return false;
@@ -127,17 +121,16 @@ static __always_inline bool goes_on(struct frame *frame)
 #define MAIN_GOID 1
 
 /* What the calls belong to that a call makes which has just begun. */
-static __always_inline void adopt(struct hit *hit, struct frame *frame, struct context *context,
-				  __u64 pc)
+static __always_inline void adopt(struct hit *hit, struct frame *frame, struct context *context)
 {
 	__u32 index = COOKIE_FUNCTION(hit->cookie);
 	struct function *function;
 
 	context->trace[0] = frame->event.trace[0];
 	context->trace[1] = frame->event.trace[1];
-	context->span = hit->cookie & COOKIE_NO_ADOPT ? 0 : frame->event.span;
+	context->span = has(hit, COOKIE_NO_ADOPT) ? 0 : frame->event.span;
 	context->calls = 0;
-	if (!(hit->cookie & COOKIE_LOOPS))
+	if (!has(hit, COOKIE_LOOPS))
 		return;
 	function = bpf_map_lookup_elem(&functions, &index);
 	if (!function)
@@ -147,23 +140,23 @@ static __always_inline void adopt(struct hit *hit, struct frame *frame, struct c
 	    (function->place == ROOTS_OUTERMOST &&
 	     (!frame->event.parent || hit->goid == MAIN_GOID))) {
 		context->calls = hit->depth + function->calls;
-		context->origin = pc;
+		context->origin = hit->pc;
 		context->function = index;
 	}
 }
 
 /* Tells which call a root comes from, before the root itself is told. */
-static __always_inline void tell_link(struct frame *frame)
+GLOBAL int tell_link(struct frame *frame)
 {
 	struct event *event;
 
-	if (!(frame->event.flags & EVENT_LINKED))
-		return;
+	if (!frame || !(frame->event.flags & EVENT_LINKED))
+		return 0;
 	/* not on the stack, which has no room for it */
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
 		count(&counted.links_lost);
-		return;
+		return 0;
 	}
 	*event = (struct event){
 		.kind = EVENT_LINK,
@@ -173,4 +166,5 @@ static __always_inline void tell_link(struct frame *frame)
 		.parent = frame->outer.span,
 	};
 	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+	return 0;
 }

@@ -61,13 +61,17 @@ SEC("uprobe.multi")
 int enter(struct registers *r)
 {
 	__u64 cookie = bpf_get_attach_cookie(r) & cookie_bits;
-	struct hit hit = {};
+	struct hit hit = {
+		.pc = REGISTER_PC(r),
+		.fp = REGISTER_FP(r),
+		.returns_to = FIRST_CALLER(r),
+	};
 	bool known;
 
 	stay_on_stack_of_thread(r);
 	if (!condition_holds(r, COOKIE_CONDITION(cookie)))
 		return 0;
-	known = look(&hit, r, cookie, false);
+	known = look(&hit, r, cookie, NULL);
 	if (cookie & COOKIE_RESTART) {
 		if (known || hit.unknown == UNREADABLE_GOROUTINE)
 			keep_args(&hit, r);
@@ -83,11 +87,11 @@ int enter(struct registers *r)
 		return 0;
 	}
 	if (stacked)
-		hit.stack = stack_of(&hit, r);
+		keep_stack(&hit);
 	push_frame(&hit, r);
 	if (cookie & COOKIE_BOTH) {
 		hit.now = bpf_ktime_get_ns();
-		pop_frame(&hit, r);
+		pop_frame(&hit, NULL, r);
 	}
 	return 0;
 }
@@ -96,10 +100,11 @@ SEC("uprobe.multi")
 int leave(struct registers *r)
 {
 	struct hit hit = {.now = bpf_ktime_get_ns()};
+	struct goroutine *goroutine = NULL;
 
 	stay_on_stack_of_thread(r);
-	if (look(&hit, r, bpf_get_attach_cookie(r) & cookie_bits, true))
-		pop_frame(&hit, r);
+	if (look(&hit, r, bpf_get_attach_cookie(r) & cookie_bits, &goroutine))
+		pop_frame(&hit, goroutine, r);
 	else if (hit.unknown == UNKNOWN_GOROUTINE ||
 		 (hit.unknown == UNREADABLE_GOROUTINE && !put_off(&hit, r, true)))
 		count(&counted.unpaired);
@@ -177,7 +182,7 @@ SEC("uprobe.multi")
 int tally(struct registers *r)
 {
 	__u64 cookie = bpf_get_attach_cookie(r) & cookie_bits;
-	struct hit hit = {};
+	struct hit hit = {.fp = REGISTER_FP(r), .returns_to = FIRST_CALLER(r)};
 	struct stack *stack;
 
 	stay_on_stack_of_thread(r);
@@ -190,7 +195,7 @@ int tally(struct registers *r)
 	}
 	hit.g = REGISTER_G(r);
 	hit.return_address = REGISTER_SP(r) + COOKIE_SP_OFFSET(cookie);
-	hit.stack = stack_of(&hit, r);
+	keep_stack(&hit);
 	stack = bpf_map_lookup_elem(&stacks, &hit.stack);
 	if (stack)
 		count(&stack->calls);

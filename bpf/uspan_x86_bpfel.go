@@ -536,8 +536,8 @@ const (
 type uspanValuesLayout uint32
 
 const (
-	uspanValuesLayoutVALUES_EVENT uspanValuesLayout = 288
-	uspanValuesLayoutVALUES_BYTES uspanValuesLayout = 376
+	uspanValuesLayoutVALUES_EVENT uspanValuesLayout = 296
+	uspanValuesLayoutVALUES_BYTES uspanValuesLayout = 384
 )
 
 type uspanWorker struct {

@@ -15,13 +15,6 @@
 #define STEPS_MAX 1024
 #define WORD 8
 
-/* One reading. What changes lies in the entry: the verifier need not follow it. */
-struct reading {
-	struct values *values;
-	struct progress *progress;
-	__u64 cookie;
-};
-
 /*
  * Where the chunk behind `used` bytes begins. The verifier has to see that the
  * longest one can be found there, which is twice as much as it takes.
@@ -74,10 +67,9 @@ static __always_inline long read_memory(struct values *values, __u64 position, _
 #define TOP_HASH_MIN 5	  /* runtime.minTopHash: less is an empty slot */
 #define CONTROL_FREE 0x80 /* of an empty or a deleted slot (internal/runtime/maps) */
 
-static __always_inline bool guard_holds(struct reading *reading, struct level *level,
+static __always_inline bool guard_holds(struct values *values, struct level *level,
 					struct step *step)
 {
-	struct values *values = reading->values;
 	__u32 at = level->position + step->guard;
 
 	switch (step->guarded) {
@@ -94,10 +86,10 @@ static __always_inline bool guard_holds(struct reading *reading, struct level *l
 }
 
 /* Ends the reading. */
-static __always_inline void stop(struct reading *reading, __u16 why)
+static __always_inline void stop(struct values *values, __u16 why)
 {
-	reading->progress->stopped = true;
-	reading->progress->why = why;
+	values->progress.stopped = true;
+	values->progress.why = why;
 }
 
 /* What a step, or a dynamic type, says of the elements that it leads to. */
@@ -116,10 +108,10 @@ struct elements {
  * Goes on with the elements at a position, in place of the current ones where
  * these were the last. False: too deep.
  */
-static __always_inline bool go_down(struct reading *reading, struct elements *elements,
+static __always_inline bool go_down(struct values *values, struct elements *elements,
 				    __u32 position, __u32 chunk)
 {
-	struct level *level = &reading->values->levels[reading->progress->depth & (LEVELS - 1)];
+	struct level *level = &values->levels[values->progress.depth & (LEVELS - 1)];
 	__u16 hops = level->hops + 1;
 
 	if (!elements->count || !elements->left)
@@ -127,9 +119,9 @@ static __always_inline bool go_down(struct reading *reading, struct elements *el
 	if (hops > HOPS_MAX)
 		return false;
 	if (level->next < level->count || level->left > 1) {
-		if (reading->progress->depth >= LEVELS - 1)
+		if (values->progress.depth >= LEVELS - 1)
 			return false;
-		level = &reading->values->levels[++reading->progress->depth & (LEVELS - 1)];
+		level = &values->levels[++values->progress.depth & (LEVELS - 1)];
 	}
 	*level = (struct level){
 		.address = elements->address,
@@ -149,10 +141,10 @@ static __always_inline bool go_down(struct reading *reading, struct elements *el
  * As many of the elements as there is room for in a chunk, behind `before` bytes.
  * False: not even one.
  */
-static __always_inline bool fit(struct reading *reading, struct elements *elements, __u32 before)
+static __always_inline bool fit(struct values *values, struct elements *elements, __u32 before)
 {
-	__u64 taken = (__u64)reading->progress->used + sizeof(struct chunk) + before;
-	__u64 room = reading->progress->limit;
+	__u64 taken = (__u64)values->progress.used + sizeof(struct chunk) + before;
+	__u64 room = values->progress.limit;
 
 	if (taken > room)
 		return false;
@@ -162,8 +154,8 @@ static __always_inline bool fit(struct reading *reading, struct elements *elemen
 	if (elements->size > room)
 		return false;
 	elements->left = (__u32)room / elements->size;
-	if (reading->progress->key) /* nobody has seen the rest */
-		reading->progress->secret = true;
+	if (values->progress.key) /* nobody has seen the rest */
+		values->progress.secret = true;
 	return true;
 }
 
@@ -171,40 +163,39 @@ static __always_inline bool fit(struct reading *reading, struct elements *elemen
  * Makes the chunk of elements, behind `before` bytes that are in it already,
  * and goes on with them.
  */
-static __always_inline void read_elements(struct reading *reading, struct chunk *chunk,
+static __always_inline void read_elements(struct values *values, struct chunk *chunk,
 					  struct elements *elements, __u32 before)
 {
-	__u32 head = reading->progress->used, position = head + sizeof(*chunk) + before;
+	__u32 head = values->progress.used, position = head + sizeof(*chunk) + before;
 	__u32 n;
 
-	if (!fit(reading, elements, before)) {
-		reading->progress->full = true;
+	if (!fit(values, elements, before)) {
+		values->progress.full = true;
 		return;
 	}
 	n = elements->left * elements->size;
 	chunk->size = chunk->good = before;
 	if (n + before > chunk_bytes) {
 		chunk->status = CHUNK_INVALID;
-	} else if (elements->whole &&
-		   read_memory(reading->values, position, elements->address, n)) {
+	} else if (elements->whole && read_memory(values, position, elements->address, n)) {
 		chunk->status = CHUNK_FAULT;
 	} else {
 		chunk->size = before + n;
 		if (elements->whole)
 			chunk->good = before + n;
-		if (!go_down(reading, elements, position, head))
+		if (!go_down(values, elements, position, head))
 			chunk->status = CHUNK_DEEP;
 	}
-	reading->progress->used += sizeof(*chunk) + PADDED(chunk->size);
+	values->progress.used += sizeof(*chunk) + PADDED(chunk->size);
 }
 
 /* One element: what a pointer leads to, or a part of the current one. */
-static __always_inline void follow_pointer(struct reading *reading, struct chunk *chunk,
+static __always_inline void follow_pointer(struct values *values, struct chunk *chunk,
 					   struct level *level, struct step *step, __u32 at)
 {
 	struct elements elements = {
 		.address = step->op == STEP_PART ? level->address + step->offset
-						 : word_at(reading->values, at),
+						 : word_at(values, at),
 		.left = 1,
 		.size = step->size,
 		.first = step->first,
@@ -215,25 +206,25 @@ static __always_inline void follow_pointer(struct reading *reading, struct chunk
 	if (!elements.address)
 		return;
 	if (step->flags & STEP_INDEX) {
-		__u64 length = word_at(reading->values, at + WORD);
+		__u64 length = word_at(values, at + WORD);
 
 		if (length <= step->limit)
 			return;
 		if (length > LENGTH_MAX) {
 			chunk->status = CHUNK_INVALID;
-			reading->progress->used += sizeof(*chunk);
+			values->progress.used += sizeof(*chunk);
 			return;
 		}
 	}
 	elements.address += step->skip;
-	read_elements(reading, chunk, &elements, 0);
+	read_elements(values, chunk, &elements, 0);
 }
 
-static __always_inline void follow_data(struct reading *reading, struct chunk *chunk,
+static __always_inline void follow_data(struct values *values, struct chunk *chunk,
 					struct level *level, struct step *step, __u32 at)
 {
 	struct elements elements = {
-		.address = word_at(reading->values, at),
+		.address = word_at(values, at),
 		.size = step->size,
 		.first = step->first,
 		.count = step->count,
@@ -245,39 +236,39 @@ static __always_inline void follow_data(struct reading *reading, struct chunk *c
 	switch (step->length) {
 	case LENGTH_LOG2:
 	case LENGTH_HALF:
-		length = byte_at(reading->values, level->position + step->guard);
+		length = byte_at(values, level->position + step->guard);
 		if (step->length == LENGTH_HALF && length)
 			length--;
 		length = 1ULL << (length & 63);
 		break;
 	case LENGTH_MASK:
-		length = word_at(reading->values, at + WORD) + 1;
+		length = word_at(values, at + WORD) + 1;
 		break;
 	default:
-		length = word_at(reading->values, at + WORD);
+		length = word_at(values, at + WORD);
 	}
 	if (!length || !elements.address)
 		return;
 	if (length > LENGTH_MAX) {
 		chunk->status = CHUNK_INVALID;
-		reading->progress->used += sizeof(*chunk);
+		values->progress.used += sizeof(*chunk);
 		return;
 	}
 	elements.left = step->limit;
 	if (length <= step->limit)
 		elements.left = length;
-	else if (reading->progress->key) /* nobody has seen the rest */
-		reading->progress->secret = true;
-	read_elements(reading, chunk, &elements, 0);
+	else if (values->progress.key) /* nobody has seen the rest */
+		values->progress.secret = true;
+	read_elements(values, chunk, &elements, 0);
 }
 
-static __always_inline void follow_interface(struct reading *reading, struct chunk *chunk,
+static __always_inline void follow_interface(struct values *values, struct chunk *chunk,
 					     struct step *step, __u32 at)
 {
-	__u32 index = COOKIE_BINARY(reading->cookie);
+	__u32 index = COOKIE_BINARY(values->progress.cookie);
 	struct binary *binary = bpf_map_lookup_elem(&binaries, &index);
 	struct dynamic_key key = {.binary = index, .of = step->limit};
-	__u64 type = word_at(reading->values, at);
+	__u64 type = word_at(values, at);
 	struct elements elements = {.left = 1};
 	struct dynamic *dynamic;
 
@@ -288,7 +279,7 @@ static __always_inline void follow_interface(struct reading *reading, struct chu
 	    bpf_probe_read_user(&type, sizeof(type), (void *)(type + WORD))) {
 		count(&counted.unreadable);
 		chunk->status = CHUNK_FAULT;
-		reading->progress->used += sizeof(*chunk);
+		values->progress.used += sizeof(*chunk);
 		return;
 	}
 	*(__u64 *)(chunk + 1) = type;
@@ -296,35 +287,35 @@ static __always_inline void follow_interface(struct reading *reading, struct chu
 	dynamic = bpf_map_lookup_elem(&dynamics, &key);
 	if (!dynamic) {
 		chunk->status = CHUNK_TYPE;
-		read_elements(reading, chunk, &elements, sizeof(type));
+		read_elements(values, chunk, &elements, sizeof(type));
 		return;
 	}
 	if (dynamic->flags & STEP_SECRET)
-		reading->progress->secret |= reading->progress->key != 0;
+		values->progress.secret |= values->progress.key != 0;
 	elements.first = dynamic->first;
 	elements.count = dynamic->count;
 	if (dynamic->direct) {
-		__u32 head = reading->progress->used;
+		__u32 head = values->progress.used;
 
-		read_elements(reading, chunk, &(struct elements){}, sizeof(type));
-		if (!go_down(reading, &elements, at + WORD, head))
+		read_elements(values, chunk, &(struct elements){}, sizeof(type));
+		if (!go_down(values, &elements, at + WORD, head))
 			chunk->status = CHUNK_DEEP;
 		return;
 	}
-	elements.address = word_at(reading->values, at + WORD);
+	elements.address = word_at(values, at + WORD);
 	elements.size = dynamic->size;
 	elements.whole = dynamic->flags & STEP_WHOLE;
-	read_elements(reading, chunk, &elements, sizeof(type));
+	read_elements(values, chunk, &elements, sizeof(type));
 }
 
 /*
  * Goes on with a value whose type depends on the dictionary of the call, which is
  * in the root chunk of the arguments, at the beginning of the entry.
  */
-static __always_inline void follow_shape(struct reading *reading, struct level *level,
+static __always_inline void follow_shape(struct values *values, struct level *level,
 					 struct step *step, __u32 at)
 {
-	__u32 index = COOKIE_BINARY(reading->cookie);
+	__u32 index = COOKIE_BINARY(values->progress.cookie);
 	struct binary *binary = bpf_map_lookup_elem(&binaries, &index);
 	struct dynamic_key key = {.binary = index, .of = step->limit};
 	struct elements elements = {
@@ -337,25 +328,24 @@ static __always_inline void follow_shape(struct reading *reading, struct level *
 
 	if (!binary)
 		return;
-	key.type = word_at(reading->values, sizeof(struct chunk) + step->guard);
+	key.type = word_at(values, sizeof(struct chunk) + step->guard);
 	key.type -= load_bias(binary);
 	dynamic = bpf_map_lookup_elem(&dynamics, &key);
 	if (dynamic) {
 		elements.first = dynamic->first;
 		elements.count = dynamic->count;
 	}
-	if (!go_down(reading, &elements, at, level->chunk))
-		stop(reading, CHUNK_DEEP);
+	if (!go_down(values, &elements, at, level->chunk))
+		stop(values, CHUNK_DEEP);
 }
 
 /*
  * Reads a range of the current element. Where that fails, the chunk is worth
  * nothing, nor is what has been read for its elements: nothing comes behind it.
  */
-static __always_inline void read_range(struct reading *reading, struct level *level,
+static __always_inline void read_range(struct values *values, struct level *level,
 				       struct step *step)
 {
-	struct values *values = reading->values;
 	struct chunk *chunk = place(values, level->chunk, sizeof(*chunk));
 	__u32 at = level->position + step->offset;
 
@@ -368,37 +358,36 @@ static __always_inline void read_range(struct reading *reading, struct level *le
 			chunk->good = good;
 		return;
 	}
-	stop(reading, CHUNK_OK);
+	stop(values, CHUNK_OK);
 	chunk->good = 0;
 	chunk->status = CHUNK_FAULT;
-	reading->progress->used = level->chunk + sizeof(*chunk) + PADDED(chunk->size);
+	values->progress.used = level->chunk + sizeof(*chunk) + PADDED(chunk->size);
 }
 
 /*
  * Has the next turn judge what a step has read of a key: what was not read cannot
  * be called harmless.
  */
-static __always_inline void judge(struct reading *reading, struct chunk *chunk, __u32 head,
+static __always_inline void judge(struct values *values, struct chunk *chunk, __u32 head,
 				  struct step *step)
 {
 	__u32 type = step->op == STEP_INTERFACE ? WORD : 0;
 
 	if (chunk->status != CHUNK_OK || chunk->size < type)
-		reading->progress->secret = true;
+		values->progress.secret = true;
 	if (step->op == STEP_PART && !(step->flags & STEP_TEXT))
 		return;
-	reading->progress->text = head + sizeof(*chunk) + type;
-	reading->progress->length = chunk->size - type;
+	values->progress.text = head + sizeof(*chunk) + type;
+	values->progress.length = chunk->size - type;
 }
 
-static __always_inline void take_step(struct reading *reading, struct level *level,
-				      struct step *step)
+static __always_inline void take_step(struct values *values, struct level *level, struct step *step)
 {
 	__u32 at = level->position + step->offset, head;
 	struct chunk *chunk;
 
 	if (step->op == STEP_RANGE) {
-		read_range(reading, level, step);
+		read_range(values, level, step);
 		return;
 	}
 	if (step->op == STEP_ARRAY) {
@@ -410,65 +399,64 @@ static __always_inline void take_step(struct reading *reading, struct level *lev
 			.count = step->count,
 		};
 
-		if (!go_down(reading, &elements, at, level->chunk))
-			stop(reading, CHUNK_DEEP);
+		if (!go_down(values, &elements, at, level->chunk))
+			stop(values, CHUNK_DEEP);
 		return;
 	}
 	if (step->op == STEP_SHAPE) {
-		follow_shape(reading, level, step, at);
+		follow_shape(values, level, step, at);
 		return;
 	}
-	chunk = new_chunk(reading->values, reading->progress->used);
-	if (!chunk || reading->progress->used + sizeof(*chunk) > reading->progress->limit)
-		reading->progress->full = true;
-	if (reading->progress->full || !chunk)
+	chunk = new_chunk(values, values->progress.used);
+	if (!chunk || values->progress.used + sizeof(*chunk) > values->progress.limit)
+		values->progress.full = true;
+	if (values->progress.full || !chunk)
 		return;
 	*chunk = (struct chunk){};
 	if (step->flags & STEP_KEY) {
-		reading->progress->key = reading->progress->depth;
-		reading->progress->secret = false;
+		values->progress.key = values->progress.depth;
+		values->progress.secret = false;
 	}
-	if (step->flags & STEP_PUBLIC && reading->progress->secret) {
+	if (step->flags & STEP_PUBLIC && values->progress.secret) {
 		chunk->status = CHUNK_SECRET;
-		reading->progress->used += sizeof(*chunk);
+		values->progress.used += sizeof(*chunk);
 		return;
 	}
-	head = reading->progress->used;
+	head = values->progress.used;
 	switch (step->op) {
 	case STEP_POINTER:
 	case STEP_PART:
-		follow_pointer(reading, chunk, level, step, at);
+		follow_pointer(values, chunk, level, step, at);
 		break;
 	case STEP_DATA:
-		follow_data(reading, chunk, level, step, at);
+		follow_data(values, chunk, level, step, at);
 		break;
 	case STEP_INTERFACE:
-		follow_interface(reading, chunk, step, at);
+		follow_interface(values, chunk, step, at);
 		break;
 	}
-	if (reading->progress->key && reading->progress->used > head)
-		judge(reading, chunk, head, step);
+	if (values->progress.key && values->progress.used > head)
+		judge(values, chunk, head, step);
 }
 
 static long next_step(__u32 n, void *context)
 {
-	struct reading *reading = context;
-	struct level *level = &reading->values->levels[reading->progress->depth & (LEVELS - 1)];
+	struct values *values = *(struct values **)context;
+	struct level *level = &values->levels[values->progress.depth & (LEVELS - 1)];
 	struct step *step;
 	__u32 index;
 
-	if (reading->progress->stopped)
+	if (values->progress.stopped)
 		return 1;
-	if (reading->progress->length) {
-		if (!reading->progress->secret &&
-		    looks_secret(reading->values, reading->progress->text,
-				 reading->progress->length))
-			reading->progress->secret = true;
-		reading->progress->length = 0;
+	if (values->progress.length) {
+		if (!values->progress.secret &&
+		    looks_secret(values, values->progress.text, values->progress.length))
+			values->progress.secret = true;
+		values->progress.length = 0;
 		return 0;
 	}
-	if (reading->progress->depth <= reading->progress->key)
-		reading->progress->key = 0;
+	if (values->progress.depth <= values->progress.key)
+		values->progress.key = 0;
 	if (level->next >= level->count) {
 		if (level->left > 1) {
 			level->left--;
@@ -477,20 +465,20 @@ static long next_step(__u32 n, void *context)
 			level->next = 0;
 			return 0;
 		}
-		if (!reading->progress->depth) {
-			stop(reading, CHUNK_OK);
+		if (!values->progress.depth) {
+			stop(values, CHUNK_OK);
 			return 1;
 		}
-		reading->progress->depth--;
+		values->progress.depth--;
 		return 0;
 	}
 	index = level->first + level->next++;
 	step = bpf_map_lookup_elem(&steps, &index);
 	if (!step) {
-		stop(reading, CHUNK_OK);
+		stop(values, CHUNK_OK);
 		return 1;
 	}
-	if (guard_holds(reading, level, step))
-		take_step(reading, level, step);
+	if (guard_holds(values, level, step))
+		take_step(values, level, step);
 	return 0;
 }
