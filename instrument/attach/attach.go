@@ -149,8 +149,11 @@ func NewSession(plans []*plan.Plan, options Options) (*Session, error) {
 			spec.Programs[name].AttachType = ebpf.AttachNone
 		}
 	}
-	if err := load(spec, tables.write, &session.objects); err != nil {
+	if err := spec.LoadAndAssign(&session.objects, nil); err != nil {
 		return nil, loadError(err)
+	}
+	if err := tables.write(&session.objects); err != nil {
+		return nil, errors.Join(fmt.Errorf("fill the BPF maps: %w", err), session.Close())
 	}
 	if err := session.watchProcesses(); err != nil {
 		return nil, errors.Join(err, session.Close())

@@ -321,15 +321,15 @@ func (t *tables) configure(spec *ebpf.CollectionSpec, options Options, ns pidNam
 }
 
 // write fills the tables in the kernel.
-func (t *tables) write(maps map[string]*ebpf.Map) error {
+func (t *tables) write(objects *bpf.Objects) error {
 	return cmp.Or(
-		writeAll(maps["root_calls"], t.rootCalls, slices.Repeat([]uint32{1}, len(t.rootCalls))),
-		writeArray(maps["functions"], t.functions),
-		writeArray(maps["go_sites"], t.goSites),
-		writeArray(maps["steps"], t.steps),
-		writeArray(maps["secrets"], t.secrets),
-		writeMap(maps["workers"], t.workers),
-		writeMap(maps["dynamics"], t.dynamics),
+		writeAll(objects.RootCalls, t.rootCalls, slices.Repeat([]uint32{1}, len(t.rootCalls))),
+		writeArray(objects.Functions, t.functions),
+		writeArray(objects.GoSites, t.goSites),
+		writeArray(objects.Steps, t.steps),
+		writeArray(objects.Secrets, t.secrets),
+		writeMap(objects.Workers, t.workers),
+		writeMap(objects.Dynamics, t.dynamics),
 	)
 }
 
