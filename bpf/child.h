@@ -18,32 +18,71 @@
 struct stock {
 	__u64 processor;
 	__u64 next;
-	__u64 end; /* the same as `next`: there is none left */
+	__u64 end;    /* the same as `next`: there is none left */
+	__u64 number; /* of the next goroutine that is made; 0: it cannot be told */
 };
 
-static __always_inline bool read_stock(struct hit *hit, struct binary *binary, struct stock *stock)
-{
-	if (binary->thread_offset != G_THREAD_OFFSET &&
-	    bpf_probe_read_user(&hit->thread, sizeof(hit->thread),
-				(void *)(hit->g + binary->thread_offset)))
-		return false;
-	return !bpf_probe_read_user(&stock->processor, sizeof(stock->processor),
-				    (void *)(hit->thread + binary->processor_offset)) &&
-	       !bpf_probe_read_user(&stock->next, 2 * sizeof(stock->next),
-				    (void *)(stock->processor + binary->goidcache_offset));
-}
-
-/* The number of the next goroutine that a goroutine makes; 0 if it cannot be told. */
-static __always_inline __u64 next_goid(struct stock *stock, struct go_site *site, __u64 pc)
+/* Fills in the stock at a `go` statement. False: it cannot be read. */
+static __always_inline bool read_stock(struct hit *hit, struct binary *binary, struct go_site *site,
+				       struct stock *stock)
 {
 	__u64 last;
 
+	if ((binary->thread_offset != G_THREAD_OFFSET &&
+	     bpf_probe_read_user(&hit->thread, sizeof(hit->thread),
+				 (void *)(hit->g + binary->thread_offset))) ||
+	    bpf_probe_read_user(&stock->processor, sizeof(stock->processor),
+				(void *)(hit->thread + binary->processor_offset)) ||
+	    bpf_probe_read_user(&stock->next, 2 * sizeof(stock->next),
+				(void *)(stock->processor + binary->goidcache_offset)))
+		return false;
+	stock->number = stock->next;
 	if (stock->next != stock->end)
-		return stock->next;
-	if (!site->goidgen ||
-	    bpf_probe_read_user(&last, sizeof(last), (void *)(pc + site->goidgen)))
-		return 0;
-	return last + 1;
+		return true;
+	stock->number = 0;
+	if (!site->goidgen)
+		return true;
+	if (bpf_probe_read_user(&last, sizeof(last), (void *)(hit->pc + site->goidgen)))
+		return false;
+	stock->number = last + 1;
+	return true;
+}
+
+struct restock {
+	struct hit *hit;
+	struct binary *binary;
+	struct go_site *site;
+	struct stock *stock;
+	__u64 until;
+	__u64 done;
+};
+
+static long restock_once(__u32 n, void *context)
+{
+	struct restock *restock = context;
+
+	restock->done = read_stock(restock->hit, restock->binary, restock->site, restock->stock);
+	return restock->done || bpf_ktime_get_ns() > restock->until;
+}
+
+/* The same, for as long as a goroutine is looked at that cannot be read. */
+static __always_inline bool restock(struct hit *hit, struct binary *binary, struct go_site *site,
+				    struct stock *stock)
+{
+	struct restock restock = {
+		.hit = hit,
+		.binary = binary,
+		.site = site,
+		.stock = stock,
+		.until = look_until(),
+	};
+
+	if (!restock.until)
+		return false;
+	bpf_loop(1 << 20, restock_once, &restock, 0);
+	if (!restock.done)
+		count(&unread);
+	return restock.done;
 }
 
 /*
@@ -214,18 +253,22 @@ static __always_inline void note_statement(struct hit *hit, struct go_site *site
 }
 
 /* Notes which goroutine a `go` statement is about to begin, and what it belongs to. */
-static __always_inline void note_child(struct hit *hit, struct binary *binary, struct go_site *site,
-				       __u64 pc, struct context *context, bool unknown)
+GLOBAL int note_child(struct hit *hit, struct binary *binary, struct go_site *site,
+		      struct context *context, bool unknown)
 {
-	__u64 gopc = pc + site->length, number = 0;
-	struct stock stock;
+	struct stock stock = {};
+	__u64 gopc, number;
 	struct child *child;
 	struct pair *pair;
 	__u32 n;
 
+	if (!hit || !binary || !site || !context)
+		return 0;
+	gopc = hit->pc + site->length;
 	note_statement(hit, site, gopc);
-	if (read_stock(hit, binary, &stock))
-		number = next_goid(&stock, site, pc);
+	if (!read_stock(hit, binary, site, &stock) && !restock(hit, binary, site, &stock))
+		goto lost;
+	number = stock.number;
 	if (!number)
 		goto lost;
 	unknown |= doubt_last(hit, binary, &stock, gopc, number);
@@ -256,7 +299,8 @@ static __always_inline void note_child(struct hit *hit, struct binary *binary, s
 	child->refills = stock.next == stock.end;
 	child->ambiguous = unknown;
 	end_write(&pair->version[n & 1]);
-	return;
+	return 0;
 lost:
 	count(&counted.children_lost);
+	return 0;
 }

@@ -411,7 +411,6 @@ unpaired:
 static __always_inline void spawn(struct hit *hit, struct binary *binary, struct go_site *site,
 				  struct registers *r)
 {
-	__u64 pc = REGISTER_PC(r);
 	struct goroutine_key key = {.g = hit->g, .tgid = hit->tgid};
 	struct goroutine *goroutine = bpf_map_lookup_elem(&goroutines, &key);
 	struct context context = {};
@@ -428,8 +427,8 @@ static __always_inline void spawn(struct hit *hit, struct binary *binary, struct
 		unknown = inherit(hit, binary, &context);
 	}
 	if (context.calls > CALLS_ARE_ROOTS)
-		context.calls = is_root_call(&context, pc + site->length);
+		context.calls = is_root_call(&context, hit->pc + site->length);
 	if (site->workers && context.span && !context.calls)
 		begin_worker(hit, binary, r, &context);
-	note_child(hit, binary, site, pc, &context, unknown);
+	note_child(hit, binary, site, &context, unknown);
 }

@@ -171,6 +171,12 @@ GLOBAL int read_goroutine(struct hit *hit, __u64 slot, __u32 goid_offset)
 	return true;
 }
 
+/* When a look is given up that begins now; 0: at once, as too many were in vain. */
+static __always_inline __u64 look_until(void)
+{
+	return unread < PEEK_AGAIN_HITS ? bpf_ktime_get_ns() + PEEK_AGAIN_NS : 0;
+}
+
 /* What is read of a goroutine. */
 struct peek {
 	struct hit *hit;
@@ -194,10 +200,12 @@ static __always_inline bool peek_again(struct hit *hit, __u64 slot, __u32 goid_o
 	struct peek peek = {
 		.hit = hit,
 		.slot = slot,
-		.until = bpf_ktime_get_ns() + PEEK_AGAIN_NS,
+		.until = look_until(),
 		.goid_offset = goid_offset,
 	};
 
+	if (!peek.until)
+		return false;
 	bpf_loop(1 << 20, peek_once, &peek, 0);
 	if (!peek.done)
 		count(&unread);
@@ -246,7 +254,8 @@ static __always_inline struct binary *look_process(struct hit *hit, __u64 cookie
 /* Fills in what g says of the goroutine, and the depth of a return address. */
 static __always_inline bool look_goroutine(struct hit *hit, struct binary *binary)
 {
-	if (!read_goroutine(hit, 0, binary->goid_offset))
+	if (!read_goroutine(hit, 0, binary->goid_offset) &&
+	    !peek_again(hit, 0, binary->goid_offset))
 		return false;
 	hit->depth = hit->hi - hit->return_address;
 	return hit->depth < STACK_MAX;
@@ -280,8 +289,7 @@ static __always_inline bool look(struct hit *hit, struct registers *r, __u64 coo
 	if (!known && !late_of(hit->g, hit->tgid)) {
 		if (leaving)
 			found = remember(hit);
-		known = found ||
-			(unread < PEEK_AGAIN_HITS && peek_again(hit, slot, binary->goid_offset));
+		known = found || peek_again(hit, slot, binary->goid_offset);
 	}
 	hit->depth = hit->hi - hit->return_address;
 	if (!known || hit->depth >= STACK_MAX) {

@@ -158,7 +158,7 @@ int spawned(struct registers *r)
 	__u32 index = COOKIE_FUNCTION(cookie);
 	struct go_site *site = bpf_map_lookup_elem(&go_sites, &index);
 	struct binary *binary;
-	struct hit hit = {};
+	struct hit hit = {.pc = REGISTER_PC(r)};
 
 	stay_on_stack_of_thread(r);
 	if (!site)
