@@ -9,7 +9,7 @@ func (c Config) WithProcesses(n int) Config {
 	return c
 }
 
-// WithRing makes the ring buffer that small.
+// WithRing makes the ring buffer that large.
 func (c Config) WithRing(bytes int) Config {
 	c.ringBytes = bytes
 	return c

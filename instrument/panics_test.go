@@ -173,7 +173,7 @@ func TestManyPanics(t *testing.T) {
 	kerneltest.Require(t)
 	var sums tally
 	memory := growth{Output: &sums, first: n / 4}
-	summary, inUse := runAndWait(t, instrument.Config{Rules: unwinding}, &memory,
+	summary, inUse := runAndWait(t, instrument.Config{Rules: unwinding}.WithRing(roomForAll), &memory,
 		target.Command{Path: exe, Args: []string{"-many=" + fmt.Sprint(n)}})
 	if len(inUse) != 0 {
 		t.Errorf("the kernel still has entries: %v", inUse)

@@ -227,6 +227,10 @@ func main() {
 }
 `
 
+// roomForAll is a ring that all events of a short run fit into, in bytes: an emulated
+// machine lets its processors take turns of 100 ms, in which nobody reads.
+const roomForAll = 32 << 20
+
 // Calls that nest as fast as they can find their place, each; where there is
 // less room than they need, each is a span or counted, and no return is taken for
 // that of another call, though the stack moves.
@@ -239,7 +243,7 @@ func TestManyOpenCalls(t *testing.T) {
 			// Values have a bound of their own, in bytes (package attach).
 			Rules:     plan.Rules{Patterns: []string{"main.deep"}, Values: openCalls != 0},
 			OpenCalls: openCalls,
-		}, target.Command{Path: exe})
+		}.WithRing(roomForAll), target.Command{Path: exe})
 		if openCalls == 0 && (len(spans) != calls || summary.LostSpans() != 0) {
 			t.Errorf("%d spans, lost %+v", len(spans), summary.Lost)
 		}
