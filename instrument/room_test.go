@@ -316,7 +316,7 @@ func TestRacingValues(t *testing.T) {
 	for _, version := range roomVersions() {
 		for _, bytes := range []int{600, instrument.MaxEventBytes} {
 			t.Run(fmt.Sprintf("%s, %d bytes", version, bytes), func(t *testing.T) {
-				config := instrument.Config{EventBytes: bytes, Rules: plan.Rules{Depth: 2}}
+				config := instrument.Config{EventBytes: bytes, Rules: plan.Rules{Depth: 2}}.WithRing(roomForAll)
 				spans := traceProgram(t, "racing", version, config, []string{"look"}, strconv.Itoa(calls))
 				if len(spans) != calls {
 					t.Errorf("%d spans", len(spans))
