@@ -49,40 +49,28 @@ static __always_inline bool read_stock(struct hit *hit, struct binary *binary, s
 }
 
 struct restock {
+	struct look look;
 	struct hit *hit;
 	struct binary *binary;
 	struct go_site *site;
 	struct stock *stock;
-	__u64 until;
-	__u64 done;
 };
 
 static long restock_once(__u32 n, void *context)
 {
 	struct restock *restock = context;
 
-	restock->done = read_stock(restock->hit, restock->binary, restock->site, restock->stock);
-	return restock->done || bpf_ktime_get_ns() > restock->until;
+	return looked(&restock->look,
+		      read_stock(restock->hit, restock->binary, restock->site, restock->stock));
 }
 
-/* The same, for as long as a goroutine is looked at that cannot be read. */
+/* read_stock once more, where it was in vain. */
 static __always_inline bool restock(struct hit *hit, struct binary *binary, struct go_site *site,
 				    struct stock *stock)
 {
-	struct restock restock = {
-		.hit = hit,
-		.binary = binary,
-		.site = site,
-		.stock = stock,
-		.until = look_until(),
-	};
+	struct restock restock = {.hit = hit, .binary = binary, .site = site, .stock = stock};
 
-	if (!restock.until)
-		return false;
-	bpf_loop(1 << 20, restock_once, &restock, 0);
-	if (!restock.done)
-		count(&unread);
-	return restock.done;
+	return look_again(restock_once, &restock.look);
 }
 
 /*

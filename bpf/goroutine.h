@@ -171,45 +171,51 @@ GLOBAL int read_goroutine(struct hit *hit, __u64 slot, __u32 goid_offset)
 	return true;
 }
 
-/* When a look is given up that begins now; 0: at once, as too many were in vain. */
-static __always_inline __u64 look_until(void)
+/* Looking at what could not be read. What is looked at follows it. */
+struct look {
+	__u64 until; /* 0: it was read */
+};
+
+/* Notes whether it was read now. 1: that is the end of it. */
+static __always_inline long looked(struct look *look, bool done)
 {
-	return unread < PEEK_AGAIN_HITS ? bpf_ktime_get_ns() + PEEK_AGAIN_NS : 0;
+	if (done)
+		look->until = 0;
+	return done || bpf_ktime_get_ns() > look->until;
 }
 
-/* What is read of a goroutine. */
+/* Calls `once`, which has to call looked, until that ends it. False: it was in vain. */
+static __always_inline bool look_again(long (*once)(__u32, void *), struct look *look)
+{
+	if (unread >= PEEK_AGAIN_HITS)
+		return false;
+	look->until = bpf_ktime_get_ns() + PEEK_AGAIN_NS;
+	bpf_loop(1 << 20, once, look, 0);
+	if (look->until)
+		count(&unread);
+	return !look->until;
+}
+
 struct peek {
+	struct look look;
 	struct hit *hit;
 	__u64 slot;
-	__u64 until;
-	__u32 goid_offset;
-	__u32 done;
+	__u64 goid_offset;
 };
 
 static long peek_once(__u32 n, void *context)
 {
 	struct peek *peek = context;
 
-	peek->done = read_goroutine(peek->hit, peek->slot, peek->goid_offset);
-	return peek->done || bpf_ktime_get_ns() > peek->until;
+	return looked(&peek->look, read_goroutine(peek->hit, peek->slot, peek->goid_offset));
 }
 
-/* The same, for as long as a goroutine is looked at that cannot be read. */
+/* read_goroutine once more, where it was in vain. */
 static __always_inline bool peek_again(struct hit *hit, __u64 slot, __u32 goid_offset)
 {
-	struct peek peek = {
-		.hit = hit,
-		.slot = slot,
-		.until = look_until(),
-		.goid_offset = goid_offset,
-	};
+	struct peek peek = {.hit = hit, .slot = slot, .goid_offset = goid_offset};
 
-	if (!peek.until)
-		return false;
-	bpf_loop(1 << 20, peek_once, &peek, 0);
-	if (!peek.done)
-		count(&unread);
-	return peek.done;
+	return look_again(peek_once, &peek.look);
 }
 
 /*
