@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -39,6 +40,12 @@ func (d *docker) startWorker(t *testing.T, name, image string) *worker {
 func (d *docker) containerID(t *testing.T, name string) string {
 	t.Helper()
 	return strings.TrimSpace(d.docker(t, "inspect", "-f", "{{.Id}}", name))
+}
+
+// pid is the process ID of a container's first process, as the machine has it.
+func (d *docker) pid(t *testing.T, name string) string {
+	t.Helper()
+	return strings.TrimSpace(d.docker(t, "inspect", "-f", "{{.State.Pid}}", name))
 }
 
 // checkContainer checks what a span says of a process that is the first of its
@@ -84,16 +91,46 @@ func TestDockerContainersOfOneImage(t *testing.T) {
 	other.work(t, 4000)
 	checkCalls(t, u.finish(t), map[string]int{"worker-a": 1000, "other": 4000})
 
-	pids := func(name string) string {
-		return strings.TrimSpace(engine.docker(t, "inspect", "-f", "{{.State.Pid}}", name))
-	}
-	u = startTracer(t, uspan, pids("worker-a"), pids("worker-b"), pids("other"))
+	u = startTracer(t, uspan, engine.pid(t, "worker-a"), engine.pid(t, "worker-b"), engine.pid(t, "other"))
 	u.tracesAll(t, 2)
 	a.work(t, 1000)
 	b.work(t, 2000)
 	later.work(t, 3000)
 	other.work(t, 4000)
 	for name, resource := range checkCalls(t, u.finish(t), map[string]int{"worker-a": 1000, "worker-b": 2000, "other": 4000}) {
+		engine.checkContainer(t, resource, name)
+	}
+}
+
+// Containers whose root is nobody's of the machine: the daemon gives them a user
+// namespace of their own.
+func TestDockerUserNamespace(t *testing.T) {
+	kerneltest.Require(t)
+	const root = 300000
+	engine := startDockerRemapped(t, root)
+	uspan := []string{filepath.Join(build(t, "./cmd/uspan"), "uspan")}
+	engine.buildScratch(t, "worker", map[string]string{"worker": buildWorker(t)})
+	a, b := engine.startWorker(t, "worker-a", "worker"), engine.startWorker(t, "worker-b", "worker")
+	for _, name := range []string{"worker-a", "worker-b"} {
+		ids := strings.Fields(read(t, "/proc/"+engine.pid(t, name)+"/uid_map"))
+		if len(ids) != 3 || ids[0] != "0" || ids[1] != strconv.Itoa(root) {
+			t.Fatalf("the user IDs of %s are %q", name, ids)
+		}
+	}
+	u := startTracer(t, uspan, "/worker")
+	a.work(t, 1000)
+	b.work(t, 2000)
+	later := engine.startWorker(t, "later", "worker")
+	later.work(t, 3000)
+	for name, resource := range checkCalls(t, u.finish(t), map[string]int{"worker-a": 1000, "worker-b": 2000, "later": 3000}) {
+		engine.checkContainer(t, resource, name)
+	}
+
+	u = startTracer(t, uspan, engine.pid(t, "worker-a"), engine.pid(t, "worker-b"))
+	a.work(t, 1000)
+	b.work(t, 2000)
+	later.work(t, 3000)
+	for name, resource := range checkCalls(t, u.finish(t), map[string]int{"worker-a": 1000, "worker-b": 2000}) {
 		engine.checkContainer(t, resource, name)
 	}
 }

@@ -81,6 +81,22 @@ func startDockerUnder(t *testing.T, command []string, flags ...string) *docker {
 	return d
 }
 
+// startDockerRemapped is startDocker with a user namespace for the containers, whose
+// root is the machine's user of the ID.
+func startDockerRemapped(t *testing.T, root int) *docker {
+	t.Helper()
+	ids := filepath.Join(t.TempDir(), "ids")
+	write(t, ids, fmt.Sprintf("65534:%d:65536\n", root))
+	// It goes through the directories of the test to the files of its image.
+	for dir := filepath.Dir(filepath.Dir(ids)); dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return startDockerUnder(t, []string{"sh", "-c",
+		`mount --bind "$0" /etc/subuid && mount --bind "$0" /etc/subgid && exec "$@"`, ids}, "--userns-remap=65534:65534")
+}
+
 // noDocker ends a test that the machine has not got the Docker for: it is skipped,
 // and fails instead when REQUIRE_DOCKER is 1.
 func noDocker(t *testing.T, format string, args ...any) {
