@@ -39,10 +39,11 @@ KERNEL = 6.1
 ARCH = amd64
 RUN = .
 FLAGS =
+GUEST_FLAGS =
 
 test-kernel: machines ## Run the tests of the kernel side in a virtual machine: KERNEL=6.1 ARCH=amd64 RUN=.
 	CGO_ENABLED=0 GOARCH=$(ARCH) go test $(FLAGS) -p 1 -short -count 1 -timeout $(TIMEOUT) -run '$(RUN)' \
-		-exec "$(CURDIR)/bin/guest -kernel $(KERNEL)" $(KERNEL_TESTS)
+		-exec "$(CURDIR)/bin/guest -kernel $(KERNEL) $(GUEST_FLAGS)" $(KERNEL_TESTS)
 
 test-kernels: machines ## Run them here and on all kernels, for hours, and write docs/support.md: KERNELS=6.1,7 ARCHES=arm64
 	$(SUDO) go run ./internal/support $(if $(KERNELS),-kernels $(KERNELS)) $(if $(ARCHES),-arch $(ARCHES))
