@@ -48,8 +48,9 @@ var fetched = []real{
 }
 
 // Real executables are planned as their symbol tables and another decoder have
-// them: those of Debian's Docker and of the toolchains, the decoder with a part of
-// their functions, and with TEST_ALL=1 with all of them, and more that are fetched.
+// them: those of Debian's Docker and of the toolchains, for arm64 as they build
+// them, the decoder with a part of their functions, and with TEST_ALL=1 with all of
+// them, and more that are fetched.
 func TestRealExecutables(t *testing.T) {
 	all := os.Getenv("TEST_ALL") == "1"
 	var paths []string
@@ -63,7 +64,8 @@ func TestRealExecutables(t *testing.T) {
 	for _, version := range testprog.Versions() {
 		// What a test program was built with is here, and its own tools with it.
 		testprog.Build(t, "-- go.mod --\nmodule example.com/m\n-- main.go --\npackage main\nfunc main() {}\n", testprog.Options{GoVersion: version})
-		paths = append(paths, filepath.Join(toolchain(t, version), "bin", "go"), filepath.Join(toolchain(t, version), "bin", "gofmt"))
+		paths = append(paths, filepath.Join(toolchain(t, version), "bin", "go"), filepath.Join(toolchain(t, version), "bin", "gofmt"),
+			buildTool(t, version, "cmd/gofmt"))
 	}
 	for _, path := range paths {
 		t.Run(path, func(t *testing.T) { checkReal(t, path, all) })
@@ -78,6 +80,23 @@ func TestRealExecutables(t *testing.T) {
 			}
 		})
 	}
+	for _, version := range testprog.Versions() {
+		t.Run("go for arm64 by "+version, func(t *testing.T) { checkReal(t, buildTool(t, version, "cmd/go"), all) })
+	}
+}
+
+// buildTool builds a command of a release of Go for arm64 by that release.
+func buildTool(t *testing.T, version, tool string) string {
+	t.Helper()
+	dir := t.TempDir() // without a go.mod
+	path := filepath.Join(dir, filepath.Base(tool)+"-arm64-"+version)
+	cmd := exec.Command("go", "build", "-o", path, tool)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+version, "GOARCH=arm64", "CGO_ENABLED=0", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s for arm64 by %s: %v\n%s", tool, version, err, out)
+	}
+	return path
 }
 
 // checkReal plans everything in an executable.
