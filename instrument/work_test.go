@@ -857,24 +857,34 @@ func TestLongTraces(t *testing.T) {
 		}
 	}
 	sizes := make(map[string]map[span.TraceID]int)
+	unknown := 0 // those of goroutines whose `go` statement was preempted
 	for _, s := range spans {
 		if all.above(s) == "broken" {
 			t.Fatalf("%s has a parent in another trace, or a link into its own", s.Function.Name)
 		}
-		top := outermost(s).Function.Name
-		if sizes[top] == nil {
-			sizes[top] = make(map[span.TraceID]int)
+		top := outermost(s)
+		if top.Function.Name == "main.step" && parentUnknown(top) {
+			unknown++
+			continue
 		}
-		sizes[top][s.TraceID]++
+		if sizes[top.Function.Name] == nil {
+			sizes[top.Function.Name] = make(map[span.TraceID]int)
+		}
+		sizes[top.Function.Name][s.TraceID]++
+	}
+	t.Logf("%d spans have an unknown parent", unknown)
+	if unknown > len(spans)/20 {
+		t.Errorf("%d of %d spans have an unknown parent", unknown, len(spans))
 	}
 	for _, top := range []string{"main.wide", "main.pairs", "main.deep", "main.spread"} {
-		traces := sizes[top]
+		traces, sum := sizes[top], 0
 		for id, n := range traces {
 			if n > most+most/10 {
 				t.Errorf("%s: trace %x has %d spans", top, id, n)
 			}
+			sum += n
 		}
-		if len(traces) < 10 || len(traces) > 11 {
+		if len(traces) > sum/most+1 {
 			t.Errorf("%s: %d traces: %v", top, len(traces), slices.Collect(maps.Values(traces)))
 		}
 	}
