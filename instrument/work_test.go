@@ -876,7 +876,7 @@ func TestLongTraces(t *testing.T) {
 	if unknown > len(spans)/20 {
 		t.Errorf("%d of %d spans have an unknown parent", unknown, len(spans))
 	}
-	for _, top := range []string{"main.wide", "main.pairs", "main.deep", "main.spread"} {
+	for top, want := range map[string]int{"main.wide": 1001, "main.pairs": 1001, "main.deep": 1001, "main.spread": 1 + 41*24 - unknown} {
 		traces, sum := sizes[top], 0
 		for id, n := range traces {
 			if n > most+most/10 {
@@ -884,8 +884,8 @@ func TestLongTraces(t *testing.T) {
 			}
 			sum += n
 		}
-		if len(traces) > sum/most+1 {
-			t.Errorf("%s: %d traces: %v", top, len(traces), slices.Collect(maps.Values(traces)))
+		if sum != want || len(traces) > sum/most+1 {
+			t.Errorf("%s: %d spans, not %d, in %d traces: %v", top, sum, want, len(traces), slices.Collect(maps.Values(traces)))
 		}
 	}
 	if len(sizes) != 4 {
