@@ -45,7 +45,7 @@ var mnemonics = map[gobin.Arch]map[gobin.Kind][]string{
 		gobin.PushFrame:    {"str"},
 		gobin.Return:       {"ret"},
 		gobin.Jump:         {"b"},
-		gobin.JumpRegister: {"br"},
+		gobin.JumpRegister: {"br", "ret"}, // RET (Rn) in wrappers, from Go 1.27 on
 		gobin.CondJump: {"b.cc", "b.cs", "b.eq", "b.ge", "b.gt", "b.hi", "b.le", "b.ls", "b.lt", "b.mi", "b.ne", "b.pl", "b.vc", "b.vs",
 			"cbnz", "cbz", "tbnz", "tbz"},
 		gobin.Call: {"bl"},
@@ -135,6 +135,8 @@ func checkSites(t *testing.T, f *gobin.File, functions []*Function) {
 				complain("%s+%#x: no instruction begins there", fn.Symbol, s.Addr-fn.Entry)
 			case len(expected) > 0 && !slices.Contains(expected, name):
 				complain("%s+%#x: %s, not %v", fn.Symbol, s.Addr-fn.Entry, text, expected)
+			case s.Kind == gobin.Return && f.Arch == gobin.ARM64 && strings.TrimSpace(text) != "ret":
+				complain("%s+%#x: %s, not ret", fn.Symbol, s.Addr-fn.Entry, text)
 			case s.Condition == NotBelowOrEqual && name != "jbe" && name != "b.ls":
 				complain("%s+%#x: %s, not jbe or b.ls", fn.Symbol, s.Addr-fn.Entry, text)
 			}
