@@ -873,8 +873,8 @@ func TestLongTraces(t *testing.T) {
 		sizes[top.Function.Name][s.TraceID]++
 	}
 	t.Logf("%d spans have an unknown parent", unknown)
-	if unknown > len(spans)/20 {
-		t.Errorf("%d of %d spans have an unknown parent", unknown, len(spans))
+	if unknown > 41*24/20 {
+		t.Errorf("%d of the spans of goroutines have an unknown parent", unknown)
 	}
 	for top, want := range map[string]int{"main.wide": 1001, "main.pairs": 1001, "main.deep": 1001, "main.spread": 1 + 41*24 - unknown} {
 		traces, sum := sizes[top], 0
@@ -884,7 +884,7 @@ func TestLongTraces(t *testing.T) {
 			}
 			sum += n
 		}
-		if sum != want || len(traces) > sum/most+1 {
+		if sum != want || len(traces) < 10 && unknown == 0 || len(traces) > 11 {
 			t.Errorf("%s: %d spans, not %d, in %d traces: %v", top, sum, want, len(traces), slices.Collect(maps.Values(traces)))
 		}
 	}
